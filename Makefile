@@ -1,0 +1,76 @@
+# Every command installs what it needs first, from a bare clone on. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export LOVAGE_BIN := $(CARGO_TARGET_DIR)/release/lovage
+export LOVAGE_GUESTS := $(CARGO_TARGET_DIR)/guests
+export LOVAGE_PYTHON := $(CARGO_TARGET_DIR)/venv/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+# One profile for everything that compiles, so that the heavy dependencies are compiled once.
+CARGO_FLAGS ?=
+RELEASE := --release $(CARGO_FLAGS)
+# What `make bench` and `make chaos` put the worker on: redis or sqlite.
+BROKER ?= redis
+export BROKER
+
+.PHONY: help
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: ## Install what is missing: Rust's targets, redis-server, Python with Celery.
+	@tests/tools/setup rust server python
+
+.PHONY: build
+build: ## Build target/release/lovage and the example modules in target/guests.
+	@tests/tools/setup rust
+	cargo build $(RELEASE) -p lovage
+	guest-examples/build
+
+.PHONY: demo
+demo: build ## See it work: real Celery calls, each in a sandbox of its own.
+	@tests/tools/setup python
+	@$(LOVAGE_PYTHON) tests/demo/demo.py
+
+.PHONY: test
+test: build ## Run every test, with real Redis and real Celery.
+	@tests/tools/setup server python
+	cargo test $(RELEASE) --workspace --no-fail-fast
+
+.PHONY: check
+check: ## Check format, lints, the house's rules, documentation and scripts.
+	@tests/tools/setup rust
+	cargo fmt --all --check
+	cargo clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	cargo test $(RELEASE) --quiet -p lovage-tidy
+	RUSTDOCFLAGS="-D warnings" cargo doc $(RELEASE) --workspace --no-deps --lib
+	@tests/tools/syntax
+
+.PHONY: bench
+bench: build ## Measure Lovage beside Celery prefork (BROKER=redis or sqlite).
+	@tests/tools/setup server python
+	@$(LOVAGE_PYTHON) tests/bench/bench.py
+
+.PHONY: chaos
+chaos: build ## Kill workers under load and count what is lost or doubled (BROKER=redis or sqlite).
+	@tests/tools/setup server python
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py
+
+.PHONY: fmt
+fmt: ## Format all Rust sources.
+	@tests/tools/setup rust
+	cargo fmt --all
+
+.PHONY: requirements
+requirements: ## Fix versions and hashes of tests/requirements.in anew.
+	@tests/tools/requirements
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed under target.
+	rm -rf "$(CARGO_TARGET_DIR)/guests" "$(CARGO_TARGET_DIR)/venv"
+	cargo clean
