@@ -20,6 +20,7 @@
 //! Kept out: an async runtime (a test may bring its own) and every crate of Lovage's (a test of a
 //! binary must not share its code).
 #![expect(clippy::panic, reason = "what is missing fails the test loudly, with one line")]
+#![expect(clippy::disallowed_methods, reason = "the environment says what is under test")]
 
 pub mod paths;
 mod process;
