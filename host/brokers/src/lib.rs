@@ -1,0 +1,1 @@
+//! Brokers: where deliveries come from and follow-ups go.

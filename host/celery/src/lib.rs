@@ -1,0 +1,1 @@
+//! Celery's wire format: bytes to vocabulary and back; no I/O.

@@ -1,0 +1,55 @@
+//! The vocabulary of Lovage: what every other room of the house speaks.
+//!
+//! A message lives through five nouns, joined by five verbs:
+//!
+//! ```text
+//! Delivery ─decode→ Invocation ─admit→ Job ─run→ Report ─decide→ Verdict ─settle→ acknowledged
+//! ```
+//!
+//! * [`Delivery`]: what a broker hands over: bytes, a queue, a receipt.
+//! * [`Invocation`]: a decoded call.
+//! * [`Job`]: an admitted call: the module that answers it, and the limits it runs under.
+//! * [`Report`]: what the sandbox says after one attempt.
+//! * [`Verdict`]: an invocation and what becomes of it. [`decide`] makes it; nothing else does.
+//!
+//! Here are also the [`ports`] behind which all input and output lies, and the [`frames`] that a
+//! worker and its executor processes exchange.
+//!
+//! Deliberately absent: input and output, an async runtime, Celery's wire words (they are in
+//! `lovage-celery`), and any name of a broker, a store or an engine.
+
+pub mod frames;
+pub mod ports;
+
+mod delivery;
+mod ids;
+mod invocation;
+mod job;
+mod json;
+mod limits;
+mod manifest;
+mod module;
+mod outbox;
+mod report;
+mod result;
+mod retry;
+mod settlement;
+mod time;
+
+pub use delivery::{Delivery, Message, Parts, Receipt};
+pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId, TaskName};
+pub use invocation::{Invocation, Links, TimeLimit};
+pub use job::{Job, Wait};
+pub use json::{DEPTH_MAX, Json, JsonError};
+pub use limits::Limits;
+pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, RetryRequest, TaskSpec};
+pub use module::Module;
+pub use outbox::{OutboxCall, outbox_task_id};
+pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};
+pub use result::{Child, Extended, ResultRecord, TaskState};
+pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use settlement::{
+    Closing, Disposal, DropReason, Kept, KeptKind, ParkReason, Publication, Settlement, Verdict,
+    decide,
+};
+pub use time::Timestamp;

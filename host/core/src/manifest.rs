@@ -1,0 +1,217 @@
+//! What a module says of itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Jitter, TaskName};
+
+/// A module's manifest; its JSON schema is `wit/manifest.schema.json`.
+///
+/// Unknown fields are passed over, so that a module made for a later host still loads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this format; 1.
+    pub v: u32,
+    /// The contract it was built for, such as `lovage:task@0.1.0`.
+    #[serde(default)]
+    pub abi: String,
+    /// The module's name.
+    pub module: String,
+    /// The language it was written in, for people.
+    #[serde(default)]
+    pub language: String,
+    /// Its tasks.
+    pub tasks: Vec<TaskSpec>,
+}
+
+/// One task of a module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The name that producers call.
+    pub name: TaskName,
+    /// The names of its parameters, in order.
+    #[serde(default)]
+    pub params: Vec<String>,
+    /// What it does, for people.
+    #[serde(default)]
+    pub doc: Option<String>,
+    /// What becomes of its failures.
+    #[serde(default)]
+    pub retry: Option<RetryRequest>,
+    /// When it counts as having happened already.
+    #[serde(default)]
+    pub idempotency: Option<Idempotency>,
+    /// What it asks to be bounded by.
+    #[serde(default)]
+    pub limits: LimitRequest,
+    /// Whether its results are kept, unless the call says otherwise.
+    #[serde(default)]
+    pub ignore_result: bool,
+    /// The queue that calls from guests go to.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Celery's rate limit, such as `10/s`.
+    #[serde(default)]
+    pub rate_limit: Option<String>,
+    /// What it wants to be granted, such as `http:api.bank.example`.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// JSON schema of its arguments.
+    #[serde(default)]
+    pub input_schema: Option<serde_json::Value>,
+    /// JSON schema of its result.
+    #[serde(default)]
+    pub output_schema: Option<serde_json::Value>,
+}
+
+/// The retry policy that a task asks for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RetryRequest {
+    /// Retries, not counting the first attempt; null means without bound, absent means 3.
+    #[serde(default, deserialize_with = "present")]
+    pub max: Option<Option<u32>>,
+    /// Whether plain failures are retried (absent: yes), or only what asks for it.
+    #[serde(default)]
+    pub on_failure: Option<bool>,
+    /// `fixed`, `exponential` or `celery`.
+    #[serde(default)]
+    pub backoff: Option<String>,
+    /// The first delay of `exponential`, seconds.
+    #[serde(default)]
+    pub base_s: Option<f64>,
+    /// What the delay is multiplied by; with `celery` its `retry_backoff`.
+    #[serde(default)]
+    pub factor: Option<f64>,
+    /// The longest delay, seconds.
+    #[serde(default)]
+    pub cap_s: Option<f64>,
+    /// How chance enters.
+    #[serde(default)]
+    pub jitter: Option<Jitter>,
+    /// The delay of `fixed`, seconds.
+    #[serde(default)]
+    pub delay_s: Option<f64>,
+}
+
+/// Keeps "null" apart from "absent".
+#[expect(clippy::option_option, reason = "the two are different wishes")]
+fn present<'de, D>(deserializer: D) -> Result<Option<Option<u32>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// When a task counts as having happened already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// A template over its parameters, such as `order:{order_id}`.
+    pub key: String,
+    /// How long that is remembered, seconds.
+    #[serde(default)]
+    pub ttl_s: Option<u64>,
+}
+
+/// The limits that a task asks for. They may only be tighter than the operator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LimitRequest {
+    /// Hard time limit, milliseconds.
+    #[serde(default)]
+    pub time_ms: Option<u64>,
+    /// Soft time limit, milliseconds.
+    #[serde(default)]
+    pub soft_time_ms: Option<u64>,
+    /// CPU time, milliseconds.
+    #[serde(default)]
+    pub cpu_time_ms: Option<u64>,
+    /// Memories and tables together, bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Fuel.
+    #[serde(default)]
+    pub fuel: Option<u64>,
+    /// The result, bytes.
+    #[serde(default)]
+    pub output_bytes: Option<u32>,
+}
+
+/// Why a text is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is no JSON of this shape.
+    #[error("the manifest has not the form of its schema")]
+    Form(#[source] serde_json::Error),
+    /// It is of a version that this host does not know.
+    #[error("the manifest has version {0}; this host knows version 1")]
+    Version(u32),
+    /// A name has not the form that it must have.
+    #[error("the manifest names a task {0:?}; a name has 1 to 255 bytes and no control characters")]
+    Name(String),
+    /// Two entries have the same name.
+    #[error("the manifest names the task {0:?} twice")]
+    Twice(String),
+    /// More tasks than a module may have.
+    #[error("the manifest names {0} tasks; at most {TASKS_MAX} are taken")]
+    TooMany(usize),
+}
+
+/// Tasks that one module may have.
+const TASKS_MAX: usize = 1_000;
+
+impl Manifest {
+    /// Reads a manifest that a guest gave: from anyone, so everything in it is checked.
+    ///
+    /// # Errors
+    /// When it is malformed, of another version, or names a task twice or badly.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_str(text).map_err(ManifestError::Form)?;
+        if manifest.v != 1 {
+            return Err(ManifestError::Version(manifest.v));
+        }
+        if manifest.tasks.len() > TASKS_MAX {
+            return Err(ManifestError::TooMany(manifest.tasks.len()));
+        }
+        let mut names = std::collections::HashSet::new();
+        for task in &manifest.tasks {
+            let name = task.name.as_str();
+            if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+                return Err(ManifestError::Name(name.into()));
+            }
+            if !names.insert(name) {
+                return Err(ManifestError::Twice(name.into()));
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Manifest, ManifestError};
+
+    #[test]
+    fn a_manifest_of_today_is_read_and_fields_of_tomorrow_are_passed_over() {
+        let manifest = Manifest::parse(
+            r#"{"v": 1, "abi": "lovage:task@0.1.0", "module": "shop", "new": {}, "tasks": [
+                {"name": "shop.charge", "params": ["order_id"], "retry": {"max": null, "jitter": "full"},
+                 "limits": {"time_ms": 5000}, "idempotency": {"key": "order:{order_id}"}, "new": 1}]}"#,
+        )
+        .unwrap();
+        let task = &manifest.tasks[0];
+        assert_eq!(task.limits.time_ms, Some(5_000));
+        assert_eq!(task.retry.as_ref().unwrap().max, Some(None));
+    }
+
+    #[test]
+    fn bad_manifests_are_told_apart() {
+        let named = |name: &str| format!(r#"{{"v":1,"module":"m","tasks":[{{"name":{name:?}}}]}}"#);
+        assert!(matches!(Manifest::parse("{"), Err(ManifestError::Form(_))));
+        assert!(matches!(
+            Manifest::parse(r#"{"v":2,"module":"m","tasks":[]}"#),
+            Err(ManifestError::Version(2))
+        ));
+        assert!(matches!(Manifest::parse(&named("")), Err(ManifestError::Name(_))));
+        assert!(matches!(Manifest::parse(&named(&"a".repeat(256))), Err(ManifestError::Name(_))));
+        let twice = r#"{"v":1,"module":"m","tasks":[{"name":"a"},{"name":"a"}]}"#;
+        assert!(matches!(Manifest::parse(twice), Err(ManifestError::Twice(_))));
+    }
+}

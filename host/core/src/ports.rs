@@ -1,0 +1,172 @@
+//! The seams to the outside. Every input and output of a worker goes through one of these.
+//!
+//! An error across a port says only whether to try again: on any error nothing is settled, the
+//! lease runs out, and the delivery comes again. What a guest does is never an error here.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::frames::{HostCall, HostReply};
+use crate::{
+    Closing, Death, Delivery, Disposal, Job, JobNumber, Json, Module, Publication, Receipt, Report,
+    ResultRecord, TaskName, TaskSpec, Timestamp,
+};
+
+/// What a port could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The same call may succeed later: a connection is lost, a server is busy or full.
+    #[error("{what}")]
+    Transient {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The same call will fail again: a wrong password, a value that the store refuses.
+    #[error("{what}")]
+    Permanent {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+}
+
+impl PortError {
+    /// Something that may succeed later.
+    pub fn transient(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Transient { what: what.into(), source: Some(source.into()) }
+    }
+
+    /// Something that will fail again.
+    pub fn permanent(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Permanent { what: what.into(), source: Some(source.into()) }
+    }
+
+    /// Whether to try again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+}
+
+/// Where deliveries come from, on behalf of one worker session.
+///
+/// A session holds a lease on everything it has received and not closed. [`renew`](Self::renew)
+/// extends all of it at once; when a session fails to, its deliveries go back to their queues.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Takes up to `most` deliveries, waiting at most `wait` for the first. Called by one consumer,
+    /// one call at a time, and never dropped half-way: what was taken is always returned.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; nothing was taken then, or its lease runs out.
+    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError>;
+
+    /// Sends messages and returns when the broker has taken responsibility for all of them. May be
+    /// repeated: receivers tell a double by its id.
+    ///
+    /// # Errors
+    /// When one was not taken; any of the others may have been.
+    async fn publish(&self, messages: &[Publication]) -> Result<(), PortError>;
+
+    /// Ends deliveries, each as its disposal says; answers in the same order. A receipt that is no
+    /// longer held is `Ok`: whoever has the delivery now closes it. May be repeated.
+    async fn close(&self, batch: &[(Receipt, Disposal)]) -> Vec<Result<(), PortError>>;
+
+    /// Extends the session's lease; called about every third of it. Returns what the session lost
+    /// because it came too late: those jobs must not be settled.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; the lease goes on running out.
+    async fn renew(&self) -> Result<Vec<Receipt>, PortError>;
+
+    /// Gives the deliveries of dead sessions back to their queues, and wakes what is due; called
+    /// every few seconds by every worker. Returns how long it may be until the next thing is due.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn sweep(&self) -> Result<Duration, PortError>;
+
+    /// Ends the session: whatever it still holds goes back to its queue at once.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; the lease runs out then.
+    async fn leave(&self) -> Result<(), PortError>;
+}
+
+/// Makes verdicts true.
+///
+/// The order is the whole of our delivery guarantee: first the result, then what leaves, the broker
+/// last. An adapter that owns all of it makes it true in one step; otherwise the same verbs run in
+/// order. Each may be repeated, because a crash between them repeats them.
+#[async_trait]
+pub trait Settle: Send + Sync {
+    /// Settles a batch; answers in the same order. On an error that delivery is not closed.
+    async fn settle(&self, batch: Vec<Closing>) -> Vec<Result<(), PortError>>;
+}
+
+/// Where callers look for results.
+#[async_trait]
+pub trait ResultBackend: Send + Sync {
+    /// Stores documents; answers in the same order. A stored success is never overwritten, and that
+    /// is `Ok`. May be repeated.
+    async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>>;
+}
+
+/// What a task's name is resolved to.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The task's entry in the module's manifest.
+    pub task: Arc<TaskSpec>,
+}
+
+/// Which module implements which task. Asked once a message, so it answers from memory.
+pub trait Registry: Send + Sync {
+    /// The module that implements the task now, if one does.
+    fn resolve(&self, task: &TaskName) -> Option<Resolved>;
+}
+
+/// Where guests run.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Runs one attempt to its end, whatever that is; ends within the job's time limit and a
+    /// second. Dropping the future cancels the attempt.
+    async fn run(&self, number: JobNumber, job: &Job) -> Report;
+
+    /// Ends an attempt early, to report this death. Unknown numbers are passed over: it has ended.
+    fn cancel(&self, number: JobNumber, death: Death);
+
+    /// Asks a compiled module for its manifest, in the tightest sandbox.
+    ///
+    /// # Errors
+    /// What it died of, when it did not answer with a JSON value.
+    async fn describe(&self, module: &Module) -> Result<Json, Report>;
+}
+
+/// What the host does for guests while they run. Called once for each host call that needs more
+/// than the executor itself knows.
+#[async_trait]
+pub trait HostServices: Send + Sync {
+    /// Answers one call of the attempt `number`. Wrong calls are replies, too.
+    async fn call(&self, number: JobNumber, call: HostCall<'_>) -> HostReply;
+}
+
+/// What time it is.
+pub trait Clock: Send + Sync {
+    /// Now, by this machine's clock.
+    fn now(&self) -> Timestamp;
+}

@@ -1,0 +1,216 @@
+//! What becomes of a call, and what has to be made true for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Death, Digest, Failure, Invocation, Job, Json, OutboxCall, Outcome, Parts, QueueName, Receipt,
+    Report, ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
+};
+
+/// A call, and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The call.
+    pub invocation: Invocation,
+    /// The task it was resolved to; `None` when no module implements it.
+    pub task: Option<Arc<TaskSpec>>,
+    /// The module that ran it, if one did.
+    pub digest: Option<Digest>,
+    /// What becomes of it.
+    pub settlement: Settlement,
+    /// When that was decided.
+    pub at: Timestamp,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settlement {
+    /// Failed for good: the caller is told, and the message is kept as a dead letter.
+    Bury(Failure),
+    /// Not wanted any more: the caller is told, the message goes.
+    Drop(DropReason),
+    /// Nobody's any more: another worker has the right to it, so nothing is written at all.
+    Forget,
+    /// No module implements it (yet): kept until one does.
+    Park(ParkReason),
+    /// Handed back untouched, to be delivered again at this moment, or at once.
+    Release(Option<Timestamp>),
+    /// Run again at this moment, with one retry more.
+    Retry {
+        /// Why.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// Done.
+    Succeed {
+        /// What the task returned.
+        result: Json,
+        /// The calls that leave with its success.
+        calls: Vec<OutboxCall>,
+    },
+}
+
+/// Why a call is not wanted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// Its `expires` has passed.
+    Expired,
+    /// Somebody revoked it before it ran.
+    Revoked,
+    /// Somebody revoked it while it ran.
+    Terminated,
+}
+
+impl DropReason {
+    /// The text in Celery's `TaskRevokedError`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+/// Why a call waits for a person or a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParkReason {
+    /// No module has a task of that name.
+    UnknownTask,
+    /// A step was begun before and its author wants nobody to guess.
+    AmbiguousStep(String),
+    /// What follows it is of a form that this version cannot send; the text says which. It was not
+    /// run, because a call whose links are lost would be done by halves.
+    Unsupported(String),
+}
+
+/// How long a call rests that the host could not start.
+const NOT_STARTED_DELAY: Duration = Duration::from_secs(1);
+
+/// Decides what becomes of a job after an attempt. `chance` is uniform in `0.0..1.0`.
+///
+/// Pure: it reads no clock and draws no lot, so that every row of it is a test.
+pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict {
+    let Job { invocation, module, task, retry, .. } = job;
+    let retries = invocation.retries;
+    let again = |failure: Failure, after: Option<Duration>| {
+        if retry.allows(retries) {
+            let at = now.after(after.unwrap_or_else(|| retry.delay(retries, chance)));
+            Settlement::Retry { failure, at }
+        } else {
+            Settlement::Bury(failure)
+        }
+    };
+    let settlement = match report.outcome {
+        Outcome::Succeed(result) => Settlement::Succeed { result, calls: report.outbox },
+        Outcome::Reject(failure) => Settlement::Bury(failure),
+        Outcome::Retry { failure, after } => again(failure, after),
+        Outcome::Fail(failure) if retry.on_failure => again(failure, None),
+        Outcome::Fail(failure) => Settlement::Bury(failure),
+        Outcome::Ambiguous { step } => Settlement::Park(ParkReason::AmbiguousStep(step)),
+        Outcome::Killed { death, failure } => match death {
+            Death::LeaseLost => Settlement::Forget,
+            Death::NotStarted => Settlement::Release(Some(now.after(NOT_STARTED_DELAY))),
+            Death::Revoked => Settlement::Drop(DropReason::Terminated),
+            Death::Trapped | Death::TimedOut | Death::Exited if retry.on_failure => {
+                again(failure, None)
+            }
+            _ => Settlement::Bury(failure),
+        },
+    };
+    Verdict { invocation, task: Some(task), digest: Some(module.digest), settlement, at: now }
+}
+
+/// All that settling one delivery has to make true, ready for adapters.
+///
+/// The order is fixed: results, publications, then the delivery itself. Each may be repeated.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    /// The delivery.
+    pub receipt: Receipt,
+    /// What others are told: the call's own state, and where a chain ends early that of each of its
+    /// later links, for whose results somebody may be waiting.
+    pub results: Vec<ResultRecord>,
+    /// What leaves: the next attempt, or calls to other tasks.
+    pub publications: Vec<Publication>,
+    /// What the broker does with the delivery.
+    pub disposal: Disposal,
+}
+
+impl Closing {
+    /// A closing that only disposes of the delivery.
+    pub fn only(receipt: Receipt, disposal: Disposal) -> Self {
+        Self { receipt, results: Vec::new(), publications: Vec::new(), disposal }
+    }
+}
+
+/// What a broker does with a delivery that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Disposal {
+    /// It goes.
+    Acknowledge,
+    /// It goes back to its queue: now, to be the next one delivered, or when this moment comes.
+    Release(Option<Timestamp>),
+    /// It leaves the queue and is kept, original bytes and all, with the reason.
+    Keep(Box<Kept>),
+}
+
+/// Why a message was taken out of its queue and kept: a record beside its original bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// `dead` (failed for good), `parked` (waits for a person or a module) or `quarantined` (nobody
+    /// can read it).
+    pub kind: KeptKind,
+    /// Why, in a word or two that can be filtered on, such as `unknown-task` or `out-of-memory`.
+    pub reason: String,
+    /// More, for people.
+    pub detail: String,
+    /// The call's id, when it could be read.
+    pub task_id: Option<TaskId>,
+    /// The task's name, when it could be read.
+    pub task: Option<TaskName>,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// The module that ran it, if one did.
+    pub digest: Option<Digest>,
+    /// The guest's traceback, if there is one.
+    pub traceback: Option<String>,
+    /// How often it was retried.
+    pub retries: u32,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// When it was kept.
+    pub at: Timestamp,
+}
+
+/// Which of the three kinds of kept messages one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeptKind {
+    /// Failed for good.
+    Dead,
+    /// Waits for a person or a module.
+    Parked,
+    /// Nobody can read it.
+    Quarantined,
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The exchange; empty for the default one, which routes to the queue of the key's name.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// 0 to 255, in the broker's own meaning.
+    pub priority: u8,
+    /// Not to be delivered before, where the broker or its store can keep it until then; the same
+    /// moment is in the message's `eta` for everybody else.
+    pub not_before: Option<Timestamp>,
+    /// The message.
+    pub parts: Parts,
+}

@@ -1,0 +1,1 @@
+//! What runs inside an executor: wasmtime, one fresh instance an attempt.

@@ -1,0 +1,1 @@
+//! Stores: result backends, and what is kept beside them.
