@@ -1,0 +1,211 @@
+//! A host for native tests: its time is set by the test, its steps are remembered over attempts, and
+//! what a task sends, shows and logs is recorded.
+//!
+//! ```
+//! use lovage::prelude::*;
+//!
+//! fn charge(ctx: &Ctx, order_id: u64) -> Result<u64, TaskError> {
+//!     let receipt = ctx.step("charge", OnDoubt::Retry, &order_id, |_| Ok::<_, TaskError>(9))?;
+//!     ctx.send("shop.mail", (order_id, receipt))?;
+//!     Ok(receipt)
+//! }
+//!
+//! let host = lovage::testing::Host::new();
+//! assert_eq!(host.run(|ctx| charge(ctx, 7)), Ok(9));
+//! assert_eq!(host.sent()[0].args, "[7,9]");
+//! ```
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use crate::{
+    Attempt, Ctx, HostError, TaskError, TimeLeft,
+    host::{self, CallOptions},
+    log::Level,
+    task,
+};
+
+/// A call that a task put in its outbox.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sent {
+    /// The task that is called.
+    pub task: String,
+    /// Its arguments, a JSON array.
+    pub args: String,
+    /// Its arguments by name, a JSON object.
+    pub kwargs: String,
+    /// The queue, when the call names one.
+    pub queue: Option<String>,
+    /// The earliest start, counted from the success of the attempt.
+    pub countdown: Option<Duration>,
+    /// From when on it is no longer wanted.
+    pub expires: Option<Duration>,
+    /// Its priority, 0 to 9.
+    pub priority: Option<u8>,
+    /// Whether nobody wants the result.
+    pub ignore_result: bool,
+    /// More headers, a JSON object.
+    pub headers: Option<String>,
+}
+
+/// A fake host. Clones of it are the same host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    state: Rc<RefCell<State>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) attempt: Attempt,
+    pub(crate) time_left: TimeLeft,
+    pub(crate) revoked: bool,
+    pub(crate) steps: BTreeMap<String, StepState>,
+    pub(crate) begun: BTreeSet<String>,
+    pub(crate) outbox: Vec<Sent>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) progress: Vec<(String, String)>,
+    pub(crate) logs: Vec<(Level, String, String)>,
+}
+
+/// A step that was begun; without a value nobody knows how it ended.
+#[derive(Debug)]
+pub(crate) struct StepState {
+    pub(crate) input: String,
+    pub(crate) value: Option<String>,
+}
+
+impl Host {
+    /// A host at the first attempt of a task whose id and key are `task-1`, with a minute left.
+    pub fn new() -> Self {
+        let attempt = Attempt {
+            task_id: "task-1".to_owned(),
+            max_retries: Some(3),
+            idempotency_key: "task-1".to_owned(),
+            queue: "celery".to_owned(),
+            headers: "{}".to_owned(),
+            ..Attempt::default()
+        };
+        let state = State {
+            attempt,
+            time_left: TimeLeft { soft: None, hard: Duration::from_mins(1) },
+            revoked: false,
+            steps: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            outbox: Vec::new(),
+            sent: Vec::new(),
+            progress: Vec::new(),
+            logs: Vec::new(),
+        };
+        Self { state: Rc::new(RefCell::new(state)) }
+    }
+
+    /// Changes what the host says about the attempt: its id, key, headers, retries.
+    #[must_use]
+    pub fn attempt(self, change: impl FnOnce(&mut Attempt)) -> Self {
+        change(&mut self.state.borrow_mut().attempt);
+        self
+    }
+
+    /// Sets the time that is left. It stands still.
+    pub fn set_time_left(&self, soft: Option<Duration>, hard: Duration) {
+        self.state.borrow_mut().time_left = TimeLeft { soft, hard };
+    }
+
+    /// Revokes the task.
+    pub fn revoke(&self) {
+        self.state.borrow_mut().revoked = true;
+    }
+
+    /// Runs one attempt of a task's function. Its calls leave if it succeeds; else the next attempt
+    /// is a retry. Steps are remembered either way.
+    ///
+    /// # Errors
+    /// What the function answers.
+    pub fn run<T, E>(&self, attempt: impl FnOnce(&Ctx) -> Result<T, E>) -> Result<T, E> {
+        let result = host::with_state(&self.state, || attempt(&Ctx::new()));
+        let mut state = self.state.borrow_mut();
+        state.begun.clear();
+        let outbox = std::mem::take(&mut state.outbox);
+        match &result {
+            Ok(_) => state.sent.extend(outbox),
+            Err(_) => state.attempt.retries += 1,
+        }
+        drop(state);
+        result
+    }
+
+    /// Runs one attempt as a worker does: by the task's name, with the JSON texts of a message.
+    ///
+    /// # Errors
+    /// What the task answers, or that there is none of this name.
+    pub fn call(&self, task: &str, args: &str, kwargs: &str) -> Result<String, TaskError> {
+        self.run(|_| task::run(task, args, kwargs))
+    }
+
+    /// The calls that left.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.state.borrow().sent.clone()
+    }
+
+    /// The committed steps: names and JSON values.
+    pub fn committed(&self) -> BTreeMap<String, String> {
+        let state = self.state.borrow();
+        let committed = state.steps.iter();
+        committed.filter_map(|(name, step)| Some((name.clone(), step.value.clone()?))).collect()
+    }
+
+    /// The states that were shown: names and JSON values.
+    pub fn progress(&self) -> Vec<(String, String)> {
+        self.state.borrow().progress.clone()
+    }
+
+    /// The lines that were logged: level, message, and fields as a JSON object or nothing.
+    pub fn logs(&self) -> Vec<(Level, String, String)> {
+        self.state.borrow().logs.clone()
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    pub(crate) fn soft_limit_is_over(&self) -> bool {
+        self.time_left.soft.is_some_and(|left| left.is_zero())
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        task: &str,
+        args: &str,
+        kwargs: &str,
+        options: CallOptions,
+    ) -> Result<String, HostError> {
+        if self.outbox.len() >= 100 {
+            return Err(HostError::Limit("100 calls an attempt".to_owned()));
+        }
+        self.outbox.push(Sent {
+            task: task.to_owned(),
+            args: args.to_owned(),
+            kwargs: kwargs.to_owned(),
+            queue: options.queue,
+            countdown: options.countdown,
+            expires: options.expires,
+            priority: options.priority,
+            ignore_result: options.ignore_result,
+            headers: options.headers,
+        });
+        Ok(format!("{}-call-{}", self.attempt.task_id, self.sent.len() + self.outbox.len()))
+    }
+}
+
+/// The manifest of the module that this test is in.
+pub fn manifest(module: &str) -> String {
+    task::manifest(module)
+}
