@@ -1,1 +1,52 @@
 //! Celery's wire format: bytes to vocabulary and back; no I/O.
+//!
+//! A message comes in by [`decode`], which reads both message protocols in every encoding that a
+//! Celery producer can be told to use, pickle excepted. What a [`Verdict`] asks for goes out by
+//! [`close`]: the result documents, the next attempt, the calls that follow, and what becomes of the
+//! message. [`result_document`] and [`encode_envelope`] turn those into the text that backends and
+//! brokers keep.
+//!
+//! Values are never built as trees on the way: arguments and results are JSON text that is checked
+//! once and handed on, so that bare `NaN`, integers of any size and kombu's typed values arrive as
+//! they left.
+//!
+//! Deliberately absent: sockets, clocks and chance (everything here is a function of its arguments),
+//! and pickle.
+//!
+//! ```
+//! use lovage_celery::{Accept, decode};
+//! use lovage_core::{Delivery, Message, Receipt};
+//!
+//! let envelope = r#"{"body": "W1syLCAzXSwge30sIHt9XQ==", "content-encoding": "utf-8",
+//!     "content-type": "application/json", "headers": {"task": "shop.add", "id": "1"},
+//!     "properties": {"body_encoding": "base64"}}"#;
+//! let delivery = Delivery {
+//!     queue: "celery".into(),
+//!     receipt: Receipt(1),
+//!     message: Message::Envelope(envelope.into()),
+//!     redelivered: false,
+//!     deliveries: 1,
+//! };
+//! let invocation = decode(delivery, &Accept::default()).map_err(|bad| bad.error)?;
+//! assert_eq!(invocation.task.as_str(), "shop.add");
+//! assert_eq!(invocation.args.as_str(), "[2, 3]");
+//! # Ok::<(), lovage_celery::DecodeError>(())
+//! ```
+//!
+//! [`Verdict`]: lovage_core::Verdict
+
+mod accept;
+mod close;
+mod decode;
+mod envelope;
+mod error;
+mod iso;
+mod result;
+
+pub use accept::{Accept, AcceptError, ContentType};
+pub use close::{CloseSettings, arguments_error, close, quarantine, unsupported};
+pub use decode::decode;
+pub use envelope::{Route, encode_envelope, mark_redelivered, parts_of_envelope};
+pub use error::{DecodeError, Settled, Undecoded};
+pub use iso::{format_timestamp, parse_timestamp};
+pub use result::{DatabaseRow, database_row, result_document};
