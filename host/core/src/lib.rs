@@ -26,6 +26,7 @@ mod ids;
 mod invocation;
 mod job;
 mod json;
+mod key;
 mod limits;
 mod manifest;
 mod module;
@@ -41,6 +42,7 @@ pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId,
 pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};
 pub use json::{DEPTH_MAX, Json, JsonError};
+pub use key::{KEY_BYTES_MAX, render_key};
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, RetryRequest, TaskSpec};
 pub use module::Module;

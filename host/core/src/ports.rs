@@ -114,7 +114,7 @@ pub trait Broker: Send + Sync {
 #[async_trait]
 pub trait Settle: Send + Sync {
     /// Settles a batch; answers in the same order. On an error that delivery is not closed.
-    async fn settle(&self, batch: Vec<Closing>) -> Vec<Result<(), PortError>>;
+    async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>>;
 }
 
 /// Where callers look for results.
