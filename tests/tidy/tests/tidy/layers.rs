@@ -5,7 +5,7 @@
 //!  L4  host/lovage                  the binary; the only place that names an adapter
 //!  L3  host/worker host/api         use cases; they meet only through core
 //!  L2  host/{brokers,stores,executors,sandbox}   adapters; never each other
-//!  L1  host/celery                  bytes <-> vocabulary
+//!  L1  host/{celery,redis,sqlite}   bytes <-> vocabulary; a big dependency wrapped once
 //!  L0  host/core                    vocabulary, ports, pure decisions
 //!  --  sdk/* know wit · guest-examples/* know sdk
 //! ```
@@ -46,7 +46,8 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 fn may_use(user: &str, used: &str) -> bool {
     match user {
         "host/core" => false,
-        "host/celery" => used == "host/core",
+        "host/celery" | "host/redis" | "host/sqlite" => used == "host/core",
+        "host/brokers" | "host/stores" if ["host/redis", "host/sqlite"].contains(&used) => true,
         "host/brokers" | "host/stores" | "host/executors" | "host/sandbox" | "host/worker"
         | "host/api" => used == "host/core" || used == "host/celery",
         "host/lovage" => used.starts_with("host/"),
@@ -60,7 +61,7 @@ fn may_use(user: &str, used: &str) -> bool {
 fn reason(user: &str) -> &'static str {
     match user {
         "host/core" => "core knows nobody",
-        "host/celery" => "the codec knows core only",
+        "host/celery" | "host/redis" | "host/sqlite" => "the codec and the wrappers know core only",
         "host/worker" | "host/api" => {
             "use cases know core and the codec, and never name an adapter"
         }

@@ -1,0 +1,1 @@
+//! Redis lists as kombu keeps them.

@@ -1,0 +1,1 @@
+//! kombu's SQLAlchemy tables in one SQLite file.

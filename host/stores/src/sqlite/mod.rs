@@ -1,0 +1,1 @@
+//! Celery's database result backend in one SQLite file.

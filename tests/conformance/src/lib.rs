@@ -1,0 +1,130 @@
+//! What every broker and every result backend promises, as tests that any adapter can be put to.
+//!
+//! An adapter brings a *rig*: the server it talks to, started for one test, and the few things that
+//! a test must do behind the adapter's back, such as sending a message as a foreign producer does.
+//! One line then puts it to all of the promises:
+//!
+//! ```ignore
+//! lovage_conformance::broker_suite!(RedisRig);
+//! lovage_conformance::result_suite!(RedisRig);
+//! ```
+//!
+//! What only one adapter promises (a wake-up without polling, a server that is restarted) is tested
+//! beside its rig, in `tests/`.
+#![expect(clippy::missing_errors_doc, reason = "a test fails loudly instead of returning errors")]
+
+pub mod broker;
+pub mod results;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lovage_core::ports::{Broker, ResultBackend};
+use lovage_core::{Kept, TaskId};
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A lease that a test can outlive: short, and long enough for a busy machine.
+pub const SHORT_LEASE: Duration = Duration::from_secs(2);
+
+/// A lease that no test outlives.
+pub const LONG_LEASE: Duration = Duration::from_mins(5);
+
+/// A broker's server, and what a test does behind the adapter's back.
+#[async_trait]
+pub trait BrokerRig: Sized + Send + Sync + 'static {
+    /// Whether the transport orders by priority; kombu's SQL tables do not.
+    const PRIORITIES: bool;
+
+    /// Starts an empty server, ended when the rig is dropped.
+    async fn start() -> Self;
+
+    /// A worker's new session on these queues.
+    async fn session(&self, queues: &[&str], lease: Duration) -> Arc<dyn Broker>;
+
+    /// Puts a message into a queue, as a producer without any code of ours does.
+    async fn send(&self, queue: &str, priority: u8, message: Bytes);
+
+    /// How many messages wait in a queue for anybody to take them.
+    async fn waiting(&self, queue: &str) -> usize;
+
+    /// What was kept, oldest first.
+    async fn kept(&self) -> Vec<(Kept, Bytes)>;
+}
+
+/// A result backend's server, and a caller's view of it.
+#[async_trait]
+pub trait ResultRig: Sized + Send + Sync + 'static {
+    /// Starts an empty server, ended when the rig is dropped.
+    async fn start() -> Self;
+
+    /// The adapter.
+    async fn backend(&self) -> Arc<dyn ResultBackend>;
+
+    /// The state a caller sees, and the result value as JSON text; `None` when nothing is stored.
+    async fn seen(&self, task: &TaskId) -> Option<(String, String)>;
+}
+
+/// Puts a [`BrokerRig`] to every promise of a broker, one test a promise.
+#[macro_export]
+macro_rules! broker_suite {
+    ($rig:ty) => {
+        $crate::suite!($rig, broker: [
+            first_in_is_first_out,
+            an_empty_queue_is_waited_for_and_no_longer_than_asked,
+            a_waiting_session_is_woken_by_a_message,
+            whatever_was_sent_is_delivered_as_its_bytes,
+            a_message_of_sixteen_mebibytes_is_delivered,
+            queues_take_turns,
+            lower_priorities_come_first,
+            what_is_acknowledged_is_gone,
+            closing_may_be_repeated,
+            what_is_released_is_next_and_counted,
+            what_is_released_until_later_comes_then,
+            what_is_kept_is_kept_as_it_came,
+            what_is_published_is_delivered,
+            what_is_published_for_later_comes_then,
+            a_session_that_leaves_gives_everything_back_in_order,
+            a_session_that_dies_loses_its_deliveries_to_another,
+            a_session_that_renews_keeps_its_deliveries,
+            a_session_that_renews_too_late_is_told_what_it_lost,
+            sessions_side_by_side_share_a_queue_without_doubles,
+            a_backlog_of_a_hundred_thousand_is_drained_in_order,
+        ]);
+    };
+}
+
+/// Puts a [`ResultRig`] to every promise of a result backend, one test a promise.
+#[macro_export]
+macro_rules! result_suite {
+    ($rig:ty) => {
+        $crate::suite!($rig, results: [
+            a_stored_result_is_seen,
+            a_state_gives_way_to_the_next,
+            a_success_is_never_overwritten,
+            a_batch_is_stored_whole,
+            storing_may_be_repeated,
+        ]);
+    };
+}
+
+/// One `#[tokio::test]` for each promise. Use [`broker_suite!`] or [`result_suite!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! suite {
+    ($rig:ty, $module:ident: [$($promise:ident),* $(,)?]) => {
+        mod $module {
+            #[expect(unused_imports, reason = "the rig may be named from anywhere")]
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    $crate::$module::$promise(&<$rig>::start().await).await;
+                }
+            )*
+        }
+    };
+}

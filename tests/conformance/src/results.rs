@@ -1,0 +1,100 @@
+//! The promises of a [`ResultBackend`].
+#![expect(clippy::missing_panics_doc, reason = "failing is what a test's function is for")]
+
+use lovage_core::ports::ResultBackend;
+use lovage_core::{Failure, Json, ResultRecord, TaskId, TaskState};
+
+use crate::ResultRig;
+use crate::broker::now;
+
+/// What is stored is what a caller sees.
+pub async fn a_stored_result_is_seen(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    assert_eq!(rig.seen(&"one".into()).await, None);
+    store(&*backend, &[record("one", success("[1, null, \"\u{1f33f}\"]"))]).await;
+    assert_eq!(rig.seen(&"one".into()).await, seen("SUCCESS", "[1, null, \"\u{1f33f}\"]"));
+}
+
+/// A state that is no success gives way to whatever comes next.
+pub async fn a_state_gives_way_to_the_next(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    let started = TaskState::Started { process_id: 1, hostname: "here".to_owned() };
+    let failed = TaskState::Failure(failure());
+    for state in [started, TaskState::Retry(failure()), failed, success("3")] {
+        let name = state.name().to_owned();
+        store(&*backend, &[record("one", state)]).await;
+        assert_eq!(rig.seen(&"one".into()).await.expect("seen").0, name);
+    }
+}
+
+/// A success is final: whatever a redelivery or a revoke says later, callers keep seeing it.
+pub async fn a_success_is_never_overwritten(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    store(&*backend, &[record("one", success("1"))]).await;
+    for state in [
+        TaskState::Failure(failure()),
+        TaskState::Retry(failure()),
+        TaskState::Revoked("terminated"),
+        success("2"),
+    ] {
+        store(&*backend, &[record("one", state.clone()), record("two", state)]).await;
+        assert_eq!(rig.seen(&"one".into()).await, seen("SUCCESS", "1"));
+        assert!(rig.seen(&"two".into()).await.is_some(), "its neighbour was stored");
+    }
+}
+
+/// A batch is stored whole; a later record of the same task counts.
+pub async fn a_batch_is_stored_whole(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    let mut batch: Vec<_> =
+        (0..500).map(|n| record(&format!("task {n}"), success(&n.to_string()))).collect();
+    batch.insert(0, record("task 7", TaskState::Retry(failure())));
+    store(&*backend, &batch).await;
+    assert!(backend.store(&[]).await.is_empty());
+    for n in 0..500 {
+        let id = TaskId::from(format!("task {n}"));
+        assert_eq!(rig.seen(&id).await, seen("SUCCESS", &n.to_string()));
+    }
+}
+
+/// Storing may be repeated.
+pub async fn storing_may_be_repeated(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    for _ in 0..3 {
+        store(&*backend, &[record("one", success("1"))]).await;
+    }
+    assert_eq!(rig.seen(&"one".into()).await, seen("SUCCESS", "1"));
+}
+
+/// A record of a task in this state.
+pub fn record(task: &str, state: TaskState) -> ResultRecord {
+    ResultRecord {
+        task_id: task.into(),
+        state,
+        at: now(),
+        group: None,
+        parent_id: None,
+        children: Vec::new(),
+        reply_to: None,
+        correlation_id: None,
+        extended: None,
+    }
+}
+
+/// A success with this value.
+pub fn success(value: &str) -> TaskState {
+    TaskState::Success(Json::parse(value).expect("JSON"))
+}
+
+fn failure() -> Failure {
+    Failure::new("builtins", "ValueError", "no")
+}
+
+fn seen(state: &str, result: &str) -> Option<(String, String)> {
+    Some((state.to_owned(), result.to_owned()))
+}
+
+async fn store(backend: &dyn ResultBackend, batch: &[ResultRecord]) {
+    let answers = backend.store(batch).await;
+    assert!(answers.len() == batch.len() && answers.iter().all(Result::is_ok), "{answers:?}");
+}
