@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::frames::{HostCall, HostReply};
 use crate::{
     Closing, Death, Delivery, Disposal, Job, JobNumber, Json, Module, Publication, Receipt, Report,
-    ResultRecord, TaskName, TaskSpec, Timestamp,
+    ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
 };
 
 /// What a port could not do.
@@ -123,6 +123,13 @@ pub trait ResultBackend: Send + Sync {
     /// Stores documents; answers in the same order. A stored success is never overwritten, and that
     /// is `Ok`. May be repeated.
     async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>>;
+
+    /// The stored document of a task as Celery's JSON (`{"status": …, "result": …, …}`), `None` when
+    /// there is none. Asked by whoever waits for a result, never on the main path.
+    ///
+    /// # Errors
+    /// When the backend cannot be reached.
+    async fn load(&self, task: &TaskId) -> Result<Option<String>, PortError>;
 }
 
 /// What a task's name is resolved to.
