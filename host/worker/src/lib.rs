@@ -1,1 +1,28 @@
-//! Use cases of a worker: the main path of a message, slots, drain.
+//! The use cases of a worker: the main path of a message, and what keeps it going.
+//!
+//! * [`Worker`] is one worker's life: consume, keep the lease, drain.
+//! * `pipeline` is a message's life, top to bottom.
+//! * [`Services`] answers the guests that run meanwhile.
+//! * [`Modules`] knows which module implements which task.
+//!
+//! Deliberately absent: every name of a broker, a store or an engine. They come in through the ports
+//! of `lovage-core`, and only the binary knows which ones they are.
+
+mod admit;
+mod backoff;
+mod consumer;
+mod event;
+mod in_order;
+mod keeper;
+mod modules;
+mod pipeline;
+mod running;
+mod services;
+mod settler;
+mod worker;
+
+pub use event::{Event, Observer};
+pub use in_order::InOrder;
+pub use modules::{Conflict, Modules};
+pub use services::Services;
+pub use worker::{Drained, Options, Ports, Shutdown, Worker};

@@ -1,0 +1,75 @@
+//! Whether a call may run, and as what.
+
+use std::time::Duration;
+
+use lovage_celery::{arguments_error, unsupported};
+use lovage_core::ports::Resolved;
+use lovage_core::{
+    DropReason, Invocation, Job, LimitRequest, Limits, ParkReason, RetryPolicy, Settlement,
+    Timestamp, Verdict, render_key,
+};
+
+/// Admits a call as a job, or says what becomes of it instead.
+///
+/// Pure: what the registry answered, the operator's limits and the time come in as arguments. The
+/// order is Celery's: a call that is no longer wanted is dropped before anyone asks what it is.
+pub(crate) fn admit(
+    invocation: Invocation,
+    resolved: Option<Resolved>,
+    operator: &Limits,
+    now: Timestamp,
+) -> Result<Box<Job>, Box<Verdict>> {
+    let refused = refusal(&invocation, resolved.is_some(), now);
+    let (module, task) = match (resolved, refused) {
+        (Some(Resolved { module, task }), None) => (module, task),
+        (resolved, refused) => {
+            let settlement = refused.unwrap_or(Settlement::Park(ParkReason::UnknownTask));
+            let digest = resolved.as_ref().map(|it| it.module.digest);
+            let task = resolved.map(|it| it.task);
+            return Err(Box::new(Verdict { invocation, task, digest, settlement, at: now }));
+        }
+    };
+    let limits = requested(*operator, task.limits).within(invocation.time_limit);
+    let retry = RetryPolicy::requested(task.retry.as_ref());
+    let template = task.idempotency.as_ref().and_then(|idempotency| {
+        render_key(&idempotency.key, &task.params, &invocation.args, &invocation.kwargs)
+    });
+    let key = match (&invocation.idempotency_key, template) {
+        (Some(key), _) => key.clone(),
+        (None, Some(key)) => key.into(),
+        (None, None) => invocation.id.as_str().into(),
+    };
+    Ok(Box::new(Job { invocation, module, task, limits, retry, key }))
+}
+
+/// What becomes of a call that must not run now, `None` when nothing speaks against it.
+fn refusal(invocation: &Invocation, known: bool, now: Timestamp) -> Option<Settlement> {
+    if invocation.expires.is_some_and(|expires| expires <= now) {
+        return Some(Settlement::Drop(DropReason::Expired));
+    }
+    if let Some(eta) = invocation.eta.filter(|eta| *eta > now) {
+        return Some(Settlement::Release(Some(eta)));
+    }
+    if known {
+        if let Some(reason) = unsupported(invocation) {
+            return Some(Settlement::Park(ParkReason::Unsupported(reason.into())));
+        }
+        if let Some(failure) = arguments_error(invocation) {
+            return Some(Settlement::Bury(failure));
+        }
+    }
+    None
+}
+
+/// The operator's limits, tightened as far as the task asks.
+fn requested(operator: Limits, task: LimitRequest) -> Limits {
+    operator.tightened(Limits {
+        time: task.time_ms.map_or(operator.time, Duration::from_millis),
+        soft_time: task.soft_time_ms.map(Duration::from_millis),
+        cpu_time: task.cpu_time_ms.map_or(operator.cpu_time, Duration::from_millis),
+        memory_bytes: task.memory_bytes.unwrap_or(operator.memory_bytes),
+        fuel: task.fuel.unwrap_or(operator.fuel),
+        result_bytes: task.output_bytes.unwrap_or(operator.result_bytes),
+        ..operator
+    })
+}

@@ -1,0 +1,92 @@
+//! What happens in a worker, told once, for logs, metrics and whoever watches.
+
+use lovage_core::{Invocation, LogLevel, LogLine, Settlement, Usage, Verdict};
+use tracing::{debug, info, warn};
+
+/// Something that happened to a message.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A call was decided on, by running it or by looking at it, and settled.
+    Settled {
+        /// What became of it.
+        verdict: &'a Verdict,
+        /// What the attempt used; all zero when it was not run.
+        usage: &'a Usage,
+    },
+    /// A message that nobody can read was put aside.
+    Quarantined {
+        /// The queue it came from.
+        queue: &'a str,
+        /// Why, in a word.
+        code: &'a str,
+    },
+}
+
+/// Somebody who is told of every [`Event`], on the main path: an observer must not block.
+pub trait Observer: Send + Sync {
+    /// It happened.
+    fn observe(&self, event: &Event<'_>);
+}
+
+impl Event<'_> {
+    /// Writes the event's log line, which is only built when somebody listens.
+    pub(crate) fn log(&self) {
+        match self {
+            Self::Quarantined { queue, code } => {
+                warn!(queue.name = queue, code, "Quarantined a message that cannot be read");
+            }
+            Self::Settled { verdict, usage } => log_settled(verdict, usage),
+        }
+    }
+}
+
+fn log_settled(verdict: &Verdict, usage: &Usage) {
+    let (id, name) = (&verdict.invocation.id, verdict.invocation.shown_name());
+    let runtime_ms = usage.wall.as_millis();
+    match &verdict.settlement {
+        Settlement::Succeed { .. } => {
+            info!(task.id = %id, task.name = name, runtime_ms, fuel = usage.fuel, "Task succeeded");
+        }
+        Settlement::Bury(failure) => {
+            let exception = failure.to_string().escape_debug().to_string();
+            warn!(task.id = %id, task.name = name, runtime_ms, exception, "Task failed for good");
+        }
+        Settlement::Retry { failure, at } => {
+            let exception = failure.to_string().escape_debug().to_string();
+            let wait_ms = at.until(verdict.at).as_millis();
+            info!(task.id = %id, task.name = name, wait_ms, exception, "Task will be retried");
+        }
+        Settlement::Drop(reason) => {
+            info!(task.id = %id, task.name = name, reason = reason.as_str(), "Task is not wanted");
+        }
+        Settlement::Park(reason) => {
+            warn!(task.id = %id, task.name = name, ?reason, "Parked a task");
+        }
+        Settlement::Release(at) => {
+            debug!(task.id = %id, task.name = name, ?at, "Handed a task back to its queue");
+        }
+        Settlement::Forget => {
+            warn!(task.id = %id, task.name = name, "Lost the right to a task while it ran");
+        }
+    }
+}
+
+/// Writes one line that a guest logged. Its text is the guest's: escaped, so that no terminal and no
+/// log reader acts on it.
+pub(crate) fn log_guest_line(invocation: &Invocation, line: &LogLine) {
+    let (id, name) = (invocation.id.as_str(), invocation.shown_name());
+    let message = line.message.escape_debug();
+    let fields = line.fields.as_ref().map(|fields| fields.as_str().escape_debug().to_string());
+    macro_rules! write {
+        ($level:ident) => {
+            tracing::$level!(target: "guest", { task.id = id, task.name = name, fields }, "{message}")
+        };
+    }
+    match line.level {
+        LogLevel::Trace => write!(trace),
+        LogLevel::Debug => write!(debug),
+        LogLevel::Info => write!(info),
+        LogLevel::Warn => write!(warn),
+        LogLevel::Error => write!(error),
+    }
+}

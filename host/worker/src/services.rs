@@ -1,0 +1,76 @@
+//! What the host does for guests while they run.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lovage_core::frames::{HostCall, HostReply};
+use lovage_core::ports::{Clock, HostServices, ResultBackend};
+use lovage_core::{JobNumber, Json, ResultRecord, TaskState};
+
+use crate::running::{Attempt, Running};
+
+/// Answers host calls on behalf of one worker.
+pub struct Services {
+    results: Arc<dyn ResultBackend>,
+    clock: Arc<dyn Clock>,
+    pub(crate) running: Running,
+}
+
+/// States that Celery keeps for itself; a task may not set them by hand.
+const RESERVED_STATES: [&str; 9] = [
+    "PENDING", "RECEIVED", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED",
+    "IGNORED",
+];
+
+/// Bytes that the name of a custom state may have; the column of the SQL backends has that width.
+const STATE_BYTES_MAX: usize = 50;
+
+impl Services {
+    /// Services that keep custom states in `results`.
+    pub fn new(results: Arc<dyn ResultBackend>, clock: Arc<dyn Clock>) -> Self {
+        Self { results, clock, running: Running::default() }
+    }
+
+    async fn progress(&self, attempt: Attempt, state: &str, meta: &str) -> HostReply {
+        if RESERVED_STATES.contains(&state) || state.is_empty() || state.len() > STATE_BYTES_MAX {
+            return HostReply::Invalid(format!("{state:?} is not a state that a task may set"));
+        }
+        let meta = match Json::parse(meta) {
+            Ok(meta) => meta,
+            Err(error) => return HostReply::Invalid(format!("the meta value is {error}")),
+        };
+        let record = ResultRecord {
+            task_id: attempt.task_id,
+            state: TaskState::Custom { name: state.into(), meta },
+            at: self.clock.now(),
+            group: attempt.group,
+            parent_id: attempt.parent_id,
+            children: Vec::new(),
+            reply_to: None,
+            correlation_id: None,
+            extended: None,
+        };
+        match self.results.store(&[record]).await.pop() {
+            Some(Ok(())) => HostReply::Done,
+            Some(Err(error)) => HostReply::Other(error.to_string()),
+            None => HostReply::Other("the result backend gave no answer".into()),
+        }
+    }
+}
+
+#[async_trait]
+impl HostServices for Services {
+    async fn call(&self, number: JobNumber, call: HostCall<'_>) -> HostReply {
+        let Some(attempt) = self.running.get(number) else {
+            return HostReply::Unavailable("this attempt is not running any more".into());
+        };
+        match call {
+            HostCall::Progress { state, meta } => self.progress(attempt, state, meta).await,
+            HostCall::StepBegin { .. }
+            | HostCall::StepCommit { .. }
+            | HostCall::StepAbandon { .. } => {
+                HostReply::Unavailable("steps need a ledger, and this worker has none".into())
+            }
+        }
+    }
+}

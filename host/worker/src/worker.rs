@@ -1,0 +1,156 @@
+//! One worker's life: consume, keep the lease, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_celery::{Accept, CloseSettings};
+use lovage_core::Limits;
+use lovage_core::ports::{Broker, Clock, PortError, Registry, Sandbox, Settle};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{info, warn};
+
+use crate::consumer::consume;
+use crate::event::Observer;
+use crate::keeper::{hold, stop, sweep};
+use crate::pipeline::Pipeline;
+use crate::services::Services;
+use crate::settler::Settler;
+
+/// The outside, as the binary wired it.
+pub struct Ports {
+    /// Where deliveries come from.
+    pub broker: Arc<dyn Broker>,
+    /// What makes verdicts true.
+    pub settle: Arc<dyn Settle>,
+    /// Where guests run; its host services are these [`Services`].
+    pub sandbox: Arc<dyn Sandbox>,
+    /// What answers guests.
+    pub services: Arc<Services>,
+    /// What is known about tasks.
+    pub registry: Arc<dyn Registry>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told of everything, besides the log.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// How a worker is to work.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Calls that may be in work at once.
+    pub slots: usize,
+    /// What messages it reads.
+    pub accept: Accept,
+    /// What settling depends on.
+    pub close: CloseSettings,
+    /// The most that any attempt may use.
+    pub limits: Limits,
+    /// How long the broker keeps what this worker took and does not renew.
+    pub lease: Duration,
+    /// How long a drain waits for what runs before it hands it back.
+    pub drain: Duration,
+}
+
+/// How a worker is told to end. Clones tell the same worker.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    warm: CancellationToken,
+    cold: CancellationToken,
+}
+
+impl Shutdown {
+    /// Take nothing more; finish what runs.
+    pub fn warm(&self) {
+        self.warm.cancel();
+    }
+
+    /// Hand back what runs, now.
+    pub fn cold(&self) {
+        self.warm.cancel();
+        self.cold.cancel();
+    }
+
+    /// Whether it was told already.
+    pub fn is_told(&self) -> bool {
+        self.warm.is_cancelled()
+    }
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Calls that were still in work and went back to their queue.
+    pub handed_back: usize,
+}
+
+/// A worker: everything between the ports.
+pub struct Worker {
+    ports: Ports,
+    options: Options,
+}
+
+/// How long calls that were stopped may take to notice it.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+impl Worker {
+    /// A worker that has not begun.
+    pub fn new(ports: Ports, options: Options) -> Self {
+        Self { ports, options }
+    }
+
+    /// Works until it is told to end, then drains.
+    ///
+    /// # Errors
+    /// When the broker could not be told at the end: what was still in work comes again when the
+    /// lease is over.
+    pub async fn run(self, shutdown: Shutdown) -> Result<Drained, PortError> {
+        let Self { ports, options } = self;
+        let (settler, settling) = Settler::new(ports.settle);
+        let pipeline = Arc::new(Pipeline {
+            accept: options.accept,
+            close: options.close,
+            limits: options.limits,
+            registry: ports.registry,
+            sandbox: Arc::clone(&ports.sandbox),
+            services: Arc::clone(&ports.services),
+            settler,
+            clock: ports.clock,
+            observer: ports.observer,
+        });
+        let jobs = TaskTracker::new();
+        let _settling = AbortOnDropHandle::new(tokio::spawn(settling));
+        let _keeping = {
+            let (broker, sandbox) = (Arc::clone(&ports.broker), Arc::clone(&ports.sandbox));
+            let services = Arc::clone(&ports.services);
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                hold(&*broker, &*sandbox, &services.running, options.lease).await;
+            }))
+        };
+        let _sweeping = {
+            let broker = Arc::clone(&ports.broker);
+            AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }))
+        };
+
+        let slots = Arc::new(Semaphore::new(options.slots));
+        consume(&*ports.broker, &pipeline, &slots, &jobs, &shutdown.warm).await;
+
+        jobs.close();
+        info!(in_work = jobs.len(), "Draining: taking nothing more");
+        tokio::select! {
+            () = jobs.wait() => {}
+            () = shutdown.cold.cancelled() => {}
+            () = tokio::time::sleep(options.drain) => {}
+        }
+        let handed_back = jobs.len();
+        if handed_back > 0 {
+            warn!(calls = handed_back, "Handing back what still runs");
+            stop(&*ports.sandbox, &ports.services.running, |_| true);
+            // Whatever does not end in time settles nothing either: its lease ends with the session.
+            let _ = tokio::time::timeout(STOP_GRACE, jobs.wait()).await;
+        }
+        ports.broker.leave().await?;
+        Ok(Drained { handed_back })
+    }
+}
