@@ -1,1 +1,349 @@
-//! kombu's SQLAlchemy tables in one SQLite file.
+//! kombu's SQLAlchemy tables in one SQLite file: the queue that needs no server.
+//!
+//! A Celery producer with `broker_url="sqla+sqlite:///path"` works before this adapter has opened the
+//! file and after, unmodified, and so does a Celery worker on the same queues. What kombu leaves out
+//! is in tables of ours beside its own: leases, redelivery, delays and kept messages.
+//!
+//! * **Taking** hides a message, as kombu's workers do, and writes a lease beside it in the same
+//!   transaction. A message that is hidden without a lease of ours was taken by somebody else and is
+//!   never touched. Order is kombu's: first in, first out; its tables know no priorities.
+//! * **Settling** is one transaction for everything that lives in this file: see [`SqliteSettle`].
+//! * **Waiting** costs no polling: the kernel tells of writes to the file.
+//! * Calls that wait for the file together share one transaction and one wait for the disk.
+//!
+//! The file must be on a local disk: SQLite's log needs memory that all its users share, and leases
+//! run by the clock of the one machine they are on.
+
+mod lease;
+mod queue;
+mod schema;
+mod settle;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lovage_celery::{Route, encode_envelope, mark_redelivered};
+use lovage_core::ports::{Broker, Clock, PortError};
+use lovage_core::{
+    Closing, Delivery, Disposal, Message, Publication, QueueName, Receipt, Timestamp,
+};
+use lovage_sqlite::Database;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use lease::Leases;
+use queue::{Claim, Sent, Taken};
+pub use settle::SqliteSettle;
+use watch::Watch;
+
+/// The longest that [`Broker::sweep`] says may pass until the next one.
+const SWEEP_MAX: Duration = Duration::from_secs(5);
+
+/// What a [`SqliteBroker`] needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteBrokerSettings {
+    /// The queues to take from; they take turns.
+    pub queues: Vec<QueueName>,
+    /// How long what was received is safe from others without being renewed.
+    pub lease: Duration,
+    /// How many kept messages there may be; the oldest go first.
+    pub kept_max: u32,
+    /// How long messages are kept.
+    pub kept_for: Duration,
+}
+
+impl SqliteBrokerSettings {
+    /// Takes from these queues; a lease of 30 seconds; keeps 100,000 messages for 14 days.
+    pub fn new(queues: Vec<QueueName>) -> Self {
+        let kept_for = Duration::from_hours(14 * 24);
+        Self { queues, lease: Duration::from_secs(30), kept_max: 100_000, kept_for }
+    }
+}
+
+/// A worker's session on a SQLite file.
+pub struct SqliteBroker {
+    database: Database,
+    queues: Arc<[Queue]>,
+    settings: SqliteBrokerSettings,
+    leases: Leases,
+    clock: Arc<dyn Clock>,
+    session: AtomicI64,
+    held: Mutex<Held>,
+    watch: Watch,
+    /// Told when something of our own became visible.
+    own: Notify,
+    /// Which queue is asked first.
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Queue {
+    id: i64,
+    name: QueueName,
+}
+
+/// What the session has, by the names it gave out.
+#[derive(Debug, Default)]
+struct Held {
+    claims: HashMap<Receipt, Claim>,
+    last: u64,
+    /// What a session lost that was found to be over outside [`Broker::renew`], not told yet.
+    lost: Vec<Receipt>,
+}
+
+/// What an attempt to take came to.
+enum Take {
+    /// These, each with the number of its queue among ours; and when the next message is due.
+    Some(Vec<(usize, Taken)>, Option<Timestamp>),
+    /// The session is over.
+    Over,
+}
+
+impl SqliteBroker {
+    /// Makes what tables are missing, and begins a session.
+    ///
+    /// # Errors
+    /// When the file cannot be written, was made by a later Lovage, or has tables of kombu's names
+    /// that are not kombu's.
+    pub async fn start(
+        database: Database,
+        settings: SqliteBrokerSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PortError> {
+        let leases = Leases::new(settings.lease).map_err(|error| {
+            PortError::permanent("read which boot of the machine this is", error)
+        })?;
+        let what = || format!("use {} as a queue", database.path().display());
+        database
+            .write("make the queue's tables", |connection| {
+                let outcome = schema::prepare(connection)?;
+                outcome.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+            })
+            .await
+            .map_err(|error| {
+                if error.is_transient() { error } else { PortError::permanent(what(), error) }
+            })?;
+        let (names, own) = (settings.queues.clone(), leases.clone());
+        let (queues, session) = database
+            .write("begin a session", move |connection| {
+                let queue = |name: QueueName| {
+                    Ok(Queue { id: queue::queue_id(connection, name.as_str())?, name })
+                };
+                let queues =
+                    names.into_iter().map(queue).collect::<rusqlite::Result<Arc<[_]>>>()?;
+                Ok((queues, own.begin(connection)?))
+            })
+            .await?;
+        let watch = Watch::new(database.log_path());
+        Ok(Self {
+            database,
+            queues,
+            settings,
+            leases,
+            clock,
+            session: AtomicI64::new(session),
+            held: Mutex::default(),
+            watch,
+            own: Notify::new(),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session(&self) -> i64 {
+        self.session.load(Ordering::Acquire)
+    }
+
+    /// Takes what is there now; and when the next message is due.
+    async fn take(&self, most: usize) -> Result<(Vec<Delivery>, Option<Timestamp>), PortError> {
+        let (leases, queues, session) =
+            (self.leases.clone(), Arc::clone(&self.queues), self.session());
+        let (now, turn) = (self.clock.now(), self.turn.fetch_add(1, Ordering::Relaxed));
+        let take = move |connection: &rusqlite::Connection| {
+            if !leases.lives(connection, session)? {
+                return Ok(Take::Over);
+            }
+            let (_, next) = queue::show_due(connection, now)?;
+            let mut all = Vec::new();
+            for offset in 0..queues.len() {
+                let number = turn.wrapping_add(offset) % queues.len();
+                let Some(queue) = queues.get(number).filter(|_| all.len() < most) else { break };
+                let taken = queue::take(connection, queue.id, session, most - all.len())?;
+                all.extend(taken.into_iter().map(|taken| (number, taken)));
+            }
+            Ok(Take::Some(all, next))
+        };
+        match self.database.write("receive", take).await? {
+            Take::Some(taken, next) => Ok((self.hand_out(taken), next)),
+            Take::Over => {
+                let mut lost = self.begin_anew().await?;
+                self.held().lost.append(&mut lost);
+                Ok((Vec::new(), Some(now)))
+            }
+        }
+    }
+
+    fn hand_out(&self, taken: Vec<(usize, Taken)>) -> Vec<Delivery> {
+        let mut held = self.held();
+        let mut hand_out = |(queue, Taken { claim, payload }): (usize, Taken)| {
+            held.last += 1;
+            let receipt = Receipt(held.last);
+            held.claims.insert(receipt, claim);
+            let redelivered = claim.deliveries > 1;
+            let marked =
+                if redelivered { mark_redelivered(&payload).map(Bytes::from) } else { None };
+            Some(Delivery {
+                queue: self.queues.get(queue)?.name.clone(),
+                receipt,
+                message: Message::Envelope(marked.unwrap_or(payload)),
+                redelivered,
+                deliveries: claim.deliveries,
+            })
+        };
+        taken.into_iter().filter_map(&mut hand_out).collect()
+    }
+
+    /// Begins a session in place of one that is over; returns what that one held.
+    async fn begin_anew(&self) -> Result<Vec<Receipt>, PortError> {
+        let leases = self.leases.clone();
+        let begin = move |connection: &rusqlite::Connection| leases.begin(connection);
+        let session = self.database.write("begin a session", begin).await?;
+        self.session.store(session, Ordering::Release);
+        let mut lost: Vec<_> = self.held().claims.drain().map(|(receipt, _)| receipt).collect();
+        lost.sort_unstable();
+        warn!(lost = lost.len(), "The session's lease was over, so another one was begun");
+        Ok(lost)
+    }
+
+    /// Whether there may be something to take, asked without locking the file.
+    async fn is_waiting(&self) -> Result<bool, PortError> {
+        let queues = Arc::clone(&self.queues);
+        let look = move |connection: &rusqlite::Connection| {
+            for queue in queues.iter() {
+                if queue::is_waiting(connection, queue.id)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        self.database.read("look for messages", look).await
+    }
+
+    /// Waits until there may be something to take: written by others, by ourselves, or due.
+    async fn wait(&self, until: Instant, due: Option<Timestamp>) -> Result<(), PortError> {
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            let due = due.map_or(Duration::MAX, |due| due.until(self.clock.now()));
+            if rest.min(due).is_zero() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.own.notified() => return Ok(()),
+                () = self.watch.time_to_look(rest.min(due)) => {}
+            }
+            if self.is_waiting().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn encode(publication: &Publication) -> Sent {
+        let tag = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
+        let route = Route {
+            exchange: &publication.exchange,
+            routing_key: &publication.routing_key,
+            priority: publication.priority,
+            delivery_tag: &tag.to_string(),
+        };
+        Sent {
+            // kombu keeps bindings of exchanges in its processes' memory only; in Celery's own
+            // configuration a queue's name and its routing key are the same.
+            queue: publication.routing_key.clone(),
+            payload: encode_envelope(&publication.parts, route),
+            due: publication.not_before,
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for SqliteBroker {
+    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
+        let until = Instant::now() + wait;
+        loop {
+            let (taken, due) = self.take(most).await?;
+            if !taken.is_empty() || most == 0 || Instant::now() >= until {
+                return Ok(taken);
+            }
+            self.wait(until, due).await?;
+        }
+    }
+
+    async fn publish(&self, messages: &[Publication]) -> Result<(), PortError> {
+        let sent: Vec<_> = messages.iter().map(Self::encode).collect();
+        let now = self.clock.now();
+        let publish = move |connection: &rusqlite::Connection| {
+            sent.iter().try_for_each(|sent| queue::put(connection, sent, now))
+        };
+        self.database.write("publish", publish).await?;
+        self.own.notify_one();
+        Ok(())
+    }
+
+    async fn close(&self, batch: &[(Receipt, Disposal)]) -> Vec<Result<(), PortError>> {
+        let closing =
+            |(receipt, disposal): &(Receipt, Disposal)| Closing::only(*receipt, disposal.clone());
+        let batch: Vec<_> = batch.iter().map(closing).collect();
+        self.settle_with(&batch, Arc::default()).await
+    }
+
+    async fn renew(&self) -> Result<Vec<Receipt>, PortError> {
+        let (leases, session) = (self.leases.clone(), self.session());
+        let extend = move |connection: &rusqlite::Connection| leases.extend(connection, session);
+        let lives = self.database.write("renew the session's lease", extend).await?;
+        let over =
+            if lives || session != self.session() { Vec::new() } else { self.begin_anew().await? };
+        let mut lost = std::mem::take(&mut self.held().lost);
+        lost.extend(over);
+        Ok(lost)
+    }
+
+    async fn sweep(&self) -> Result<Duration, PortError> {
+        let (leases, now) = (self.leases.clone(), self.clock.now());
+        let kept_max = self.settings.kept_max;
+        let kept_micros = i64::try_from(self.settings.kept_for.as_micros()).unwrap_or(i64::MAX);
+        let kept_since = Timestamp::from_micros(now.as_micros().saturating_sub(kept_micros));
+        let sweep = move |connection: &rusqlite::Connection| {
+            let returned = leases.end_dead(connection)?;
+            let (shown, next) = queue::show_due(connection, now)?;
+            queue::forget_strays(connection)?;
+            Ok((returned, shown, next, queue::trim_kept(connection, kept_max, kept_since)?))
+        };
+        let (returned, shown, next, trimmed) = self.database.write("sweep", sweep).await?;
+        if returned > 0 {
+            info!(messages = returned, "Gave messages of dead sessions back to their queues");
+        }
+        if trimmed > 0 {
+            info!(messages = trimmed, "Deleted kept messages that were too old or too many");
+        }
+        if returned + shown > 0 {
+            self.own.notify_one();
+        }
+        Ok(next.map_or(SWEEP_MAX, |next| next.until(self.clock.now())).min(SWEEP_MAX))
+    }
+
+    async fn leave(&self) -> Result<(), PortError> {
+        let session = self.session();
+        let leave = move |connection: &rusqlite::Connection| lease::end(connection, session);
+        self.database.write("leave", leave).await?;
+        self.held().claims.clear();
+        Ok(())
+    }
+}
