@@ -1,6 +1,11 @@
 //! How an attempt ends when it does not succeed.
 
-use std::{any::type_name, fmt::Display, panic::Location, time::Duration};
+use std::{
+    any::type_name,
+    fmt::{Display, Write as _},
+    panic::Location,
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -152,7 +157,7 @@ impl Failure {
         let mut text = String::from("Traceback (most recent call last):\n");
         if let Some(location) = self.location {
             let (file, line) = (location.file(), location.line());
-            text.push_str(&format!("  File \"{file}\", line {line}, in {task}\n"));
+            let _ = writeln!(text, "  File \"{file}\", line {line}, in {task}");
         }
         text.push_str(&self.exception_type);
         if !self.message.is_empty() {

@@ -16,7 +16,8 @@ pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
     let called = &function.name;
     let shown = called.to_string();
     let count = function.parameters.len();
-    let labels: Vec<String> = function.parameters.iter().map(|known| known.label()).collect();
+    let labels: Vec<String> =
+        function.parameters.iter().map(crate::function::Parameter::label).collect();
     let optional = function.parameters.iter().map(|known| known.optional);
     let slots: Vec<_> = (0..count).map(|index| format_ident!("slot_{index}")).collect();
     let parse =
@@ -34,6 +35,7 @@ pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
     let reply = if function.returns_result { quote!(reply_result) } else { quote!(reply) };
 
     Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
         #item
 
         const _: () = {

@@ -1,5 +1,7 @@
 //! A task's entry in the manifest, written while the task is compiled.
 
+use std::fmt::Write as _;
+
 use syn::{Error, LitStr, Result};
 
 use crate::{
@@ -172,6 +174,7 @@ fn template(function: &Function, text: &LitStr) -> Result<String> {
 }
 
 /// Celery's own default: the module and the function.
+#[expect(clippy::disallowed_methods, reason = "cargo tells a macro so which crate it is in")]
 fn default_name(function: &Function) -> String {
     let name = function.name.to_string();
     match std::env::var("CARGO_CRATE_NAME") {
@@ -220,7 +223,9 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            control if control < ' ' => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if control < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
             other => quoted.push(other),
         }
     }
