@@ -36,12 +36,20 @@
 //! [`Verdict`]: lovage_core::Verdict
 
 mod accept;
+mod body;
 mod close;
+mod compression;
 mod decode;
 mod envelope;
 mod error;
+mod fields;
 mod iso;
+mod msgpack;
+mod number;
+mod opened;
 mod result;
+mod typed;
+mod yaml;
 
 pub use accept::{Accept, AcceptError, ContentType};
 pub use close::{CloseSettings, arguments_error, close, quarantine, unsupported};

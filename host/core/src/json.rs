@@ -8,6 +8,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use scanner::Scanner;
+
+mod part;
+mod scanner;
+mod strings;
+
+pub use part::JsonPart;
+pub use strings::write_json_string;
+
 /// How deep arrays and objects may be nested.
 pub const DEPTH_MAX: usize = 64;
 
@@ -40,9 +49,7 @@ impl Json {
     /// When the text is not exactly one JSON value, or is nested too deeply.
     pub fn parse(text: impl Into<Box<str>>) -> Result<Self, JsonError> {
         let text = text.into();
-        let mut scanner = Scanner::new(&text);
-        scanner.value(0)?;
-        scanner.end()?;
+        Scanner::whole(&text)?;
         Ok(Self(text))
     }
 
@@ -64,7 +71,7 @@ impl Json {
     /// The JSON string that stands for `text`.
     pub fn string(text: &str) -> Self {
         let mut quoted = String::with_capacity(text.len() + 2);
-        write_string(&mut quoted, text);
+        write_json_string(&mut quoted, text);
         Self(quoted.into())
     }
 
@@ -86,42 +93,38 @@ impl Json {
         &self.0
     }
 
+    /// The same value, borrowed: the form in which it is looked into.
+    pub fn as_part(&self) -> JsonPart<'_> {
+        JsonPart::checked(self.0.trim_ascii())
+    }
+
     /// Whether the value is `null`.
     pub fn is_null(&self) -> bool {
-        self.0.trim_ascii() == "null"
+        self.as_part().is_null()
     }
 
     /// Whether the value is an array.
     pub fn is_array(&self) -> bool {
-        self.0.trim_ascii_start().starts_with('[')
+        self.as_part().is_array()
     }
 
     /// Whether the value is an object.
     pub fn is_object(&self) -> bool {
-        self.0.trim_ascii_start().starts_with('{')
+        self.as_part().is_object()
     }
 
     /// The elements of an array as texts, `None` when the value is no array.
     pub fn elements(&self) -> Option<Vec<&str>> {
-        self.is_array().then(|| {
-            let mut elements = Vec::new();
-            let mut scanner = Scanner::new(&self.0);
-            scanner.space();
-            // The text was checked, so the walk cannot fail.
-            let _ = scanner.array(0, &mut |element| elements.push(element));
-            elements
-        })
+        let mut elements = Vec::new();
+        self.as_part().each_element(|element| elements.push(element.as_str())).then_some(elements)
     }
 
     /// The members of an object as (name in quotes, value) texts, `None` when it is no object.
     pub fn members(&self) -> Option<Vec<(&str, &str)>> {
-        self.is_object().then(|| {
-            let mut members = Vec::new();
-            let mut scanner = Scanner::new(&self.0);
-            scanner.space();
-            let _ = scanner.object(0, &mut |name, value| members.push((name, value)));
-            members
-        })
+        let mut members = Vec::new();
+        self.as_part()
+            .each_quoted_member(|name, value| members.push((name, value.as_str())))
+            .then_some(members)
     }
 
     /// A part of a value that was checked, such as one of [`elements`](Self::elements).
@@ -156,226 +159,6 @@ impl TryFrom<String> for Json {
 impl From<Json> for String {
     fn from(json: Json) -> Self {
         json.0.into()
-    }
-}
-
-/// Appends `text` as a JSON string in ASCII, the way Python's `json` module writes it.
-fn write_string(quoted: &mut String, text: &str) {
-    use std::fmt::Write as _;
-
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            ' '..='~' => quoted.push(character),
-            _ => {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(quoted, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    quoted.push('"');
-}
-
-/// Walks over a text, value by value, without building anything.
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn malformed<T>(&self) -> Result<T, JsonError> {
-        Err(JsonError::Malformed { at: self.at })
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn end(&mut self) -> Result<(), JsonError> {
-        self.space();
-        if self.at == self.text.len() { Ok(()) } else { self.malformed() }
-    }
-
-    fn since(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
-    }
-
-    /// One value with the space before it; returns its text.
-    fn value(&mut self, depth: usize) -> Result<&'a str, JsonError> {
-        self.space();
-        let start = self.at;
-        match self.peek() {
-            Some(b'{') => self.object(depth, &mut |_, _| ())?,
-            Some(b'[') => self.array(depth, &mut |_| ())?,
-            Some(b'"') => self.string()?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
-            Some(b'n') => self.word("null")?,
-            Some(b'N') => self.word("NaN")?,
-            Some(b'I') => self.word("Infinity")?,
-            _ => return self.malformed(),
-        }
-        Ok(self.since(start))
-    }
-
-    fn enter(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth >= DEPTH_MAX {
-            return Err(JsonError::TooDeep { at: self.at });
-        }
-        self.at += 1;
-        self.space();
-        Ok(())
-    }
-
-    fn array(&mut self, depth: usize, each: &mut dyn FnMut(&'a str)) -> Result<(), JsonError> {
-        self.enter(depth)?;
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            each(self.value(depth + 1)?);
-            if self.closes(b']')? {
-                return Ok(());
-            }
-        }
-    }
-
-    fn object(
-        &mut self,
-        depth: usize,
-        each: &mut dyn FnMut(&'a str, &'a str),
-    ) -> Result<(), JsonError> {
-        self.enter(depth)?;
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.space();
-            let start = self.at;
-            if self.peek() != Some(b'"') {
-                return self.malformed();
-            }
-            self.string()?;
-            let name = self.since(start);
-            self.space();
-            if self.peek() != Some(b':') {
-                return self.malformed();
-            }
-            self.at += 1;
-            each(name, self.value(depth + 1)?);
-            if self.closes(b'}')? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// After an element: whether the container ends here or another element follows.
-    fn closes(&mut self, end: u8) -> Result<bool, JsonError> {
-        self.space();
-        let closes = match self.peek() {
-            Some(b',') => false,
-            Some(byte) if byte == end => true,
-            _ => return self.malformed(),
-        };
-        self.at += 1;
-        Ok(closes)
-    }
-
-    fn string(&mut self) -> Result<(), JsonError> {
-        self.at += 1;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) | None => return self.malformed(),
-                Some(_) => self.at += 1,
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), JsonError> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
-                self.at += 1;
-                for _ in 0..4 {
-                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return self.malformed();
-                    }
-                    self.at += 1;
-                }
-            }
-            _ => return self.malformed(),
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-            if self.peek() == Some(b'I') {
-                return self.word("Infinity");
-            }
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        if self.at == start { self.malformed() } else { Ok(()) }
-    }
-
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word.as_bytes()) {
-            return self.malformed();
-        }
-        self.at += word.len();
-        Ok(())
     }
 }
 

@@ -41,7 +41,7 @@ pub use delivery::{Delivery, Message, Parts, Receipt};
 pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId, TaskName};
 pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};
-pub use json::{DEPTH_MAX, Json, JsonError};
+pub use json::{DEPTH_MAX, Json, JsonError, JsonPart, write_json_string};
 pub use key::{KEY_BYTES_MAX, render_key};
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, RetryRequest, TaskSpec};
