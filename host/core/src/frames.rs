@@ -456,3 +456,128 @@ impl OutboxFrame<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        Done, End, FRAME_BYTES_MAX, FailureFrame, FrameError, FromExecutor, OutboxFrame, PROTOCOL,
+        ToExecutor, append, decode, first,
+    };
+    use crate::{Death, JobNumber, Limits, LogLevel, Outcome, Report, TaskId, Usage};
+
+    fn done(end: End<'_>) -> Done<'_> {
+        Done {
+            job: JobNumber(7),
+            end,
+            usage: Usage::default(),
+            outbox: Vec::new(),
+            logs: vec![(LogLevel::Info, "said", "{\"a\": 1}"), (LogLevel::Warn, "said", "no JSON")],
+            logs_dropped: 2,
+        }
+    }
+
+    fn report(end: End<'_>) -> Report {
+        done(end).report(&TaskId::from("caller"), &Limits { result_bytes: 8, ..Limits::default() })
+    }
+
+    fn death(report: &Report) -> Option<Death> {
+        match report.outcome {
+            Outcome::Killed { death, .. } => Some(death),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn frames_in_one_write_are_read_one_after_the_other() {
+        let hello = ToExecutor::Hello { protocol: PROTOCOL, slots: 4, memory_bytes_max: 1 << 27 };
+        let cancel = ToExecutor::Cancel { job: JobNumber(3), death: Death::Revoked };
+        let mut buffer = Vec::new();
+        append(&mut buffer, &hello).unwrap();
+        append(&mut buffer, &cancel).unwrap();
+        let (frame, used) = first(&buffer).unwrap().unwrap();
+        assert_eq!(decode::<ToExecutor<'_>>(frame).unwrap(), hello);
+        let rest = &buffer[used..];
+        let (frame, used) = first(rest).unwrap().unwrap();
+        assert_eq!(decode::<ToExecutor<'_>>(frame).unwrap(), cancel);
+        assert_eq!(rest.len(), used);
+        assert_eq!(first(&rest[..used - 1]), Ok(None), "a frame that is not whole yet");
+    }
+
+    #[test]
+    fn a_frame_that_claims_too_much_is_refused_before_it_is_there() {
+        let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
+        assert_eq!(first(&length.to_le_bytes()), Err(FrameError::TooLarge(FRAME_BYTES_MAX + 1)));
+        let mut buffer = b"before".to_vec();
+        let long = "x".repeat(FRAME_BYTES_MAX + 1);
+        assert!(append(&mut buffer, &long).is_err());
+        assert_eq!(buffer, b"before");
+    }
+
+    #[test]
+    fn what_an_executor_says_is_checked() {
+        assert!(matches!(report(End::Succeed("[1, 2]")).outcome, Outcome::Succeed(_)));
+        assert_eq!(death(&report(End::Succeed("[1, 2"))), Some(Death::InvalidResult));
+        assert_eq!(death(&report(End::Succeed("[1, 2, 3]"))), Some(Death::OutputTooLarge));
+        let logs = report(End::Succeed("1")).logs;
+        assert!(logs[0].fields.is_some() && logs[1].fields.is_none());
+    }
+
+    #[test]
+    fn arguments_of_an_exception_become_a_list_whatever_they_are() {
+        let frame = |arguments| FailureFrame {
+            exception_type: "E",
+            exception_module: None,
+            arguments,
+            traceback: None,
+        };
+        let texts = ["[1]", "1", "no JSON"].map(|arguments| frame(arguments).failure().arguments);
+        assert_eq!(texts.map(|it| it.to_string()), ["[1]", "[1]", "[\"no JSON\"]"]);
+    }
+
+    #[test]
+    fn a_malformed_outbox_fails_the_attempt_instead_of_losing_a_call() {
+        let call = |args| OutboxFrame {
+            task: "demo.add",
+            args,
+            kwargs: "{}",
+            queue: None,
+            countdown: None,
+            expires: None,
+            priority: None,
+            ignore_result: false,
+            headers: None,
+        };
+        let caller = TaskId::from("caller");
+        let good = Done { outbox: vec![call("[]"), call("[]")], ..done(End::Succeed("1")) };
+        let ids = good.report(&caller, &Limits::default()).outbox;
+        assert_ne!(ids[0].id, ids[1].id);
+        let bad = Done { outbox: vec![call("[")], ..done(End::Succeed("1")) };
+        assert_eq!(death(&bad.report(&caller, &Limits::default())), Some(Death::InvalidResult));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_an_error_and_nothing_worse(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = first(&bytes);
+            let _ = decode::<ToExecutor<'_>>(&bytes);
+            if let Ok(FromExecutor::Done(done)) = decode(&bytes) {
+                let _ = done.report(&TaskId::from("caller"), &Limits::default());
+            }
+        }
+
+        #[test]
+        fn a_damaged_frame_is_an_error_and_nothing_worse(at in 0usize..60, byte: u8) {
+            let mut buffer = Vec::new();
+            let done = FromExecutor::Done(Box::new(done(End::Killed(Death::Trapped, "\"x\"", Some("y")))));
+            append(&mut buffer, &done).unwrap();
+            if let Some(place) = buffer.get_mut(at) {
+                *place = byte;
+            }
+            if let Ok(Some((frame, _))) = first(&buffer) {
+                let _ = decode::<FromExecutor<'_>>(frame);
+            }
+        }
+    }
+}

@@ -63,6 +63,26 @@ pub struct TaskSpec {
     pub output_schema: Option<serde_json::Value>,
 }
 
+impl TaskSpec {
+    /// A task that asks for nothing: all a host knows of a program without a catalog.
+    pub fn named(name: TaskName) -> Self {
+        Self {
+            name,
+            params: Vec::new(),
+            doc: None,
+            retry: None,
+            idempotency: None,
+            limits: LimitRequest::default(),
+            ignore_result: false,
+            queue: None,
+            rate_limit: None,
+            capabilities: Vec::new(),
+            input_schema: None,
+            output_schema: None,
+        }
+    }
+}
+
 /// The retry policy that a task asks for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RetryRequest {

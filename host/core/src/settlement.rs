@@ -214,3 +214,120 @@ pub struct Publication {
     /// The message.
     pub parts: Parts,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::{DropReason, ParkReason, Settlement, decide};
+    use crate::{
+        Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits, Links, Manifest, Message,
+        Module, Outcome, Receipt, Report, RetryPolicy, TaskSpec, TimeLimit, Timestamp,
+    };
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn job(retries: u32, on_failure: bool) -> Job {
+        let delivery = Delivery {
+            queue: "celery".into(),
+            receipt: Receipt(1),
+            message: Message::Envelope(Bytes::new()),
+            redelivered: false,
+            deliveries: 1,
+        };
+        let invocation = Invocation {
+            task: "demo.add".into(),
+            id: "1".into(),
+            root_id: None,
+            parent_id: None,
+            group: None,
+            group_index: None,
+            retries,
+            eta: None,
+            expires: None,
+            time_limit: TimeLimit::default(),
+            ignore_result: None,
+            shadow: None,
+            reply_to: None,
+            correlation_id: None,
+            priority: None,
+            idempotency_key: None,
+            replaced_task_nesting: 0,
+            args: Json::empty_array(),
+            kwargs: Json::empty_object(),
+            links: Links::default(),
+            headers: Json::empty_object(),
+            delivery,
+        };
+        let module = Module {
+            digest: Digest::from_bytes([7; 32]),
+            manifest: Manifest {
+                v: 1,
+                abi: String::new(),
+                module: "demo".into(),
+                language: String::new(),
+                tasks: Vec::new(),
+            },
+            compiled: "/nowhere".into(),
+        };
+        Job {
+            invocation,
+            module: Arc::new(module),
+            task: Arc::new(TaskSpec::named("demo.add".into())),
+            limits: Limits::default(),
+            retry: RetryPolicy { on_failure, ..RetryPolicy::default() },
+            key: "1".into(),
+        }
+    }
+
+    fn failure() -> Failure {
+        Failure::new("builtins", "ValueError", "no")
+    }
+
+    fn settled(job: Job, outcome: Outcome) -> Settlement {
+        decide(job, Report::of(outcome), NOW, 0.5).settlement
+    }
+
+    fn died(job: Job, death: Death) -> Settlement {
+        settled(job, Outcome::Killed { death, failure: failure() })
+    }
+
+    #[test]
+    fn a_plain_failure_is_final_unless_the_task_wants_it_retried() {
+        assert_eq!(settled(job(0, false), Outcome::Fail(failure())), Settlement::Bury(failure()));
+        let after = NOW.after(Duration::from_mins(3));
+        let retried = Settlement::Retry { failure: failure(), at: after };
+        assert_eq!(settled(job(0, true), Outcome::Fail(failure())), retried);
+        assert_eq!(settled(job(3, true), Outcome::Fail(failure())), Settlement::Bury(failure()));
+        assert_eq!(settled(job(0, true), Outcome::Reject(failure())), Settlement::Bury(failure()));
+    }
+
+    #[test]
+    fn a_guest_that_asks_for_a_time_gets_it_while_retries_are_left() {
+        let asked = || Outcome::Retry { failure: failure(), after: Some(Duration::from_secs(7)) };
+        let at = NOW.after(Duration::from_secs(7));
+        assert_eq!(settled(job(2, false), asked()), Settlement::Retry { failure: failure(), at });
+        assert_eq!(settled(job(3, false), asked()), Settlement::Bury(failure()));
+    }
+
+    #[test]
+    fn each_death_has_its_end() {
+        assert_eq!(died(job(0, true), Death::LeaseLost), Settlement::Forget);
+        assert!(matches!(died(job(9, false), Death::NotStarted), Settlement::Release(Some(_))));
+        let terminated = Settlement::Drop(DropReason::Terminated);
+        assert_eq!(died(job(0, true), Death::Revoked), terminated);
+        for death in [Death::OutOfFuel, Death::OutOfMemory, Death::OutputTooLarge] {
+            assert_eq!(died(job(0, true), death), Settlement::Bury(failure()), "never retried");
+        }
+        for death in [Death::Trapped, Death::TimedOut, Death::Exited] {
+            assert!(matches!(died(job(0, true), death), Settlement::Retry { .. }));
+            assert_eq!(died(job(0, false), death), Settlement::Bury(failure()));
+        }
+        let step = Outcome::Ambiguous { step: "charge".into() };
+        let parked = Settlement::Park(ParkReason::AmbiguousStep("charge".into()));
+        assert_eq!(settled(job(0, true), step), parked);
+    }
+}

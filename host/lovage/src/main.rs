@@ -1,1 +1,45 @@
-fn main() {}
+//! The `lovage` binary: the one place that names adapters and joins them to the worker.
+//!
+//! `main` is one match over the commands; `config` is the only place that reads the environment,
+//! `wiring` the only one that knows which broker and which store a URL means.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a command's answer goes to standard output; everything else goes through the log"
+)]
+
+mod cli;
+mod commands;
+mod config;
+mod modules;
+mod signals;
+mod telemetry;
+mod wiring;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Worker(arguments) => commands::worker::run(&arguments),
+        Command::Dev(arguments) => commands::dev::run(&arguments),
+        Command::Call(arguments) => commands::call::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Config(arguments) => commands::config::run(&arguments),
+        Command::Compile(arguments) => commands::compile::run(&arguments),
+        Command::Executor => commands::executor::run(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "lovage: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

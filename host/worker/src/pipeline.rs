@@ -13,8 +13,7 @@ use std::sync::Arc;
 use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
 use lovage_core::ports::{Clock, PortError, Registry, Sandbox};
 use lovage_core::{
-    Closing, Death, Delivery, Disposal, Job, Kept, KeptKind, Limits, Outcome, Report, Usage,
-    Verdict, decide,
+    Closing, Death, Delivery, Disposal, Job, Kept, KeptKind, Limits, Outcome, Report, Usage, decide,
 };
 use tracing::{error, warn};
 

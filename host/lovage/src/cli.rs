@@ -1,0 +1,169 @@
+//! The command line, as typed. What it means is decided in `config`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A Celery worker that runs every task in a WebAssembly sandbox of its own.
+#[derive(Debug, Parser)]
+#[command(name = "lovage", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take tasks from a broker and run them
+    Worker(Box<WorkerArguments>),
+    /// Run an embedded queue and a worker for the modules of a folder, and show each task
+    Dev(Box<DevArguments>),
+    /// Call a task and wait for its result; exits with 1 when the task failed
+    Call(Box<CallArguments>),
+    /// Check what a worker needs: broker, results, modules, this machine
+    Doctor(Box<DoctorArguments>),
+    /// Show every setting, its value and where it came from
+    Config(Box<ConfigArguments>),
+    /// Compile one module, as workers do before they load it
+    Compile(CompileArguments),
+    /// The inside of an executor process; started by a worker
+    #[command(hide = true)]
+    Executor,
+}
+
+/// What every command that reads the configuration takes.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Common {
+    /// Configuration file [default: lovage.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Broker: redis://, rediss:// or sqla+sqlite:///FILE
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) broker: Option<String>,
+    /// Result backend: redis://, rediss:// or db+sqlite:///FILE
+    #[arg(long, value_name = "URL")]
+    pub(crate) result_backend: Option<String>,
+    /// Log level: trace, debug, info, warning or error
+    #[arg(short, long, value_name = "LEVEL")]
+    pub(crate) loglevel: Option<String>,
+    /// Log format: text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Queues to take from, separated by commas
+    #[arg(short = 'Q', long, value_name = "NAMES")]
+    pub(crate) queues: Option<String>,
+    /// Calls in work at once
+    #[arg(short, long, value_name = "N")]
+    pub(crate) concurrency: Option<String>,
+    /// Folder whose *.wasm files are run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<String>,
+    /// Node name; %h is this machine's name
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Executor processes [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) executors: Option<String>,
+    /// Hard time limit of every call, seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time_limit: Option<String>,
+    /// Soft time limit of every call, seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) soft_time_limit: Option<String>,
+    /// Celery's pool; only `wasm` means something here
+    #[arg(short = 'P', long, value_name = "POOL", hide = true)]
+    pub(crate) pool: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArguments {
+    /// Folder whose *.wasm files are run
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) modules: PathBuf,
+    /// Folder for the queue, the results and native code
+    #[arg(long, value_name = "DIR", default_value = ".lovage")]
+    pub(crate) state: PathBuf,
+    /// Calls in work at once
+    #[arg(short, long, value_name = "N")]
+    pub(crate) concurrency: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CallArguments {
+    /// The task's name
+    pub(crate) task: String,
+    /// Positional arguments, a JSON array
+    #[arg(short, long, value_name = "JSON", default_value = "[]")]
+    pub(crate) args: String,
+    /// Keyword arguments, a JSON object
+    #[arg(short, long, value_name = "JSON", default_value = "{}")]
+    pub(crate) kwargs: String,
+    /// Queue to send to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) queue: Option<String>,
+    /// Seconds to wait before the task may run
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) countdown: Option<f64>,
+    /// Seconds after which the task is no longer wanted
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) expires: Option<f64>,
+    /// The key under which the call happens once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Seconds to wait for the result; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub(crate) timeout: f64,
+    /// Print the whole result document as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Folder whose *.wasm files are checked, too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompileArguments {
+    /// The module
+    pub(crate) module: PathBuf,
+    /// Where its native code goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,116 @@
+//! `lovage call`: sends one task and waits for its result.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use lovage_core::ports::{Broker, Clock as _, ResultBackend};
+use lovage_core::{Json, OutboxCall, TaskId};
+use serde_json::Value;
+
+use crate::cli::CallArguments;
+use crate::config::Config;
+use crate::wiring;
+use crate::wiring::SystemClock;
+
+/// How often the backend is asked. Waiting for a result is the caller's side, and this is a tool for
+/// people: a poll is enough.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Sends, waits, prints. Exits with 1 when the task failed.
+///
+/// # Errors
+/// When the call cannot be sent, or nothing came in time.
+pub(crate) fn run(arguments: &CallArguments) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&super::layers(&arguments.common)?)?;
+    let call = outbox_call(arguments)?;
+    super::block_on(send(&config, arguments, call))
+}
+
+async fn send(
+    config: &Config,
+    arguments: &CallArguments,
+    call: OutboxCall,
+) -> anyhow::Result<ExitCode> {
+    let (broker, results) = wiring::client(config).await?;
+    let now = SystemClock.now();
+    let publication = lovage_celery::publication(&call, now, &config.default_queue);
+    broker.publish(&[publication]).await.context("cannot send the call")?;
+    broker.leave().await.ok();
+    if arguments.timeout <= 0.0 {
+        println!("{}", call.id);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(results) = results else { bail!("there is no result backend to wait at; see --timeout") };
+    let limit = Duration::try_from_secs_f64(arguments.timeout).context("--timeout is no time")?;
+    let document = tokio::time::timeout(limit, wait(&*results, &call.id))
+        .await
+        .with_context(|| format!("no result of {} within {} s", call.id, arguments.timeout))??;
+    show(&document, arguments.json)
+}
+
+async fn wait(results: &dyn ResultBackend, id: &TaskId) -> anyhow::Result<String> {
+    loop {
+        if let Some(document) = results.load(id).await.context("cannot read the result")? {
+            let status = status(&document);
+            if matches!(&*status, "SUCCESS" | "FAILURE" | "REVOKED") {
+                return Ok(document);
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn status(document: &str) -> String {
+    serde_json::from_str::<Value>(document)
+        .ok()
+        .and_then(|value| Some(value.get("status")?.as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
+fn show(document: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let members = Json::parse(document).context("the result is malformed")?;
+    let members = members.members().context("the result is malformed")?;
+    let member = |name: &str| {
+        members.iter().find(|(key, _)| key.trim_matches('"') == name).map_or("null", |(_, it)| it)
+    };
+    let succeeded = member("status") == "\"SUCCESS\"";
+    if json {
+        println!("{document}");
+    } else {
+        println!("{}", member("result"));
+        if let (false, Ok(traceback)) =
+            (succeeded, serde_json::from_str::<String>(member("traceback")))
+        {
+            println!("{}", traceback.trim_end());
+        }
+    }
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn outbox_call(arguments: &CallArguments) -> anyhow::Result<OutboxCall> {
+    let seconds = |name: &str, value: Option<f64>| {
+        let parse = |value| Duration::try_from_secs_f64(value);
+        value.map(parse).transpose().with_context(|| format!("{name} is no time"))
+    };
+    let args = Json::parse(&*arguments.args).context("--args is no JSON")?;
+    let kwargs = Json::parse(&*arguments.kwargs).context("--kwargs is no JSON")?;
+    if !args.is_array() || !kwargs.is_object() {
+        bail!("--args is a JSON array and --kwargs a JSON object");
+    }
+    let key = arguments.idempotency_key.as_deref().map(|key| {
+        Json::parse(format!("{{\"idempotency-key\": {}}}", Json::string(key)))
+    });
+    Ok(OutboxCall {
+        id: TaskId::from(uuid::Uuid::new_v4().to_string()),
+        task: arguments.task.as_str().into(),
+        args,
+        kwargs,
+        queue: arguments.queue.as_deref().map(Into::into),
+        countdown: seconds("--countdown", arguments.countdown)?,
+        expires: seconds("--expires", arguments.expires)?,
+        priority: None,
+        ignore_result: false,
+        headers: key.transpose()?,
+    })
+}

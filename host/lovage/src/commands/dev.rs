@@ -1,0 +1,133 @@
+//! `lovage dev`: a queue, a worker and a live line for each task, without setting anything up.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+use lovage_core::{Settlement, Usage, Verdict};
+use lovage_worker::{Event, Observer};
+
+use crate::cli::DevArguments;
+use crate::config::Config;
+use crate::telemetry;
+
+/// Runs the embedded queue and a worker until it is told to end.
+///
+/// # Errors
+/// When the state folder cannot be made, or the worker cannot start.
+pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
+    let state = &arguments.state;
+    std::fs::create_dir_all(state)
+        .with_context(|| format!("cannot make the state folder {}", state.display()))?;
+    let state = std::fs::canonicalize(state)?;
+    let (broker, results) = urls(&state);
+    let mut layers = super::layers(&arguments.common)?;
+    let modules = arguments.modules.to_string_lossy();
+    let cache = state.join("native").to_string_lossy().into_owned();
+    layers
+        .flag("worker.modules", Some(&modules))
+        .flag("worker.cache", Some(&cache))
+        .flag("worker.concurrency", arguments.concurrency.as_deref());
+    if arguments.common.broker.is_none() {
+        layers.flag("broker_url", Some(&broker)).flag("result_backend", Some(&results));
+    }
+    let config = Config::read(&layers)?;
+    telemetry::start(&config.log_level, config.log_json)?;
+    let observer: Arc<dyn Observer> = Arc::new(LiveLines);
+    super::block_on(super::worker::work(&config, Some(observer), false, |ready| {
+        println!("broker_url = {:?}", config.broker_url);
+        println!("result_backend = {:?}", config.result_backend.as_deref().unwrap_or_default());
+        println!("{ready}");
+    }))
+}
+
+/// Both in one file, so that a task's end is one transaction.
+fn urls(state: &Path) -> (String, String) {
+    let file = state.join("queue.db");
+    (format!("sqla+sqlite:///{}", file.display()), format!("db+sqlite:///{}", file.display()))
+}
+
+/// Prints a line for each task.
+struct LiveLines;
+
+impl Observer for LiveLines {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Settled { verdict, usage } => println!("  {}", line(verdict, usage)),
+            Event::Quarantined { queue, code } => println!("  {queue}: put a message aside: {code}"),
+        }
+    }
+}
+
+fn line(verdict: &Verdict, usage: &Usage) -> String {
+    let at = jiff::Timestamp::from_microsecond(verdict.at.as_micros())
+        .map(|at| at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string())
+        .unwrap_or_default();
+    let (word, more) = match &verdict.settlement {
+        Settlement::Succeed { .. } => ("ok", String::new()),
+        Settlement::Bury(failure) => ("failed", failure.to_string()),
+        Settlement::Retry { failure, at } => {
+            let seconds = at.until(verdict.at).as_secs_f64();
+            ("retry", format!("{failure}   again in {seconds:.1} s"))
+        }
+        Settlement::Drop(reason) => ("dropped", reason.as_str().into()),
+        Settlement::Park(reason) => ("parked", format!("{reason:?}")),
+        Settlement::Release(_) => ("waits", String::new()),
+        Settlement::Forget => ("lost", "another worker has it".into()),
+    };
+    let id: String = verdict.invocation.id.as_str().chars().take(8).collect();
+    let name = verdict.invocation.shown_name();
+    let text = format!(
+        "{at}  {name:<20} {id:<8}  {word:<7} {:>8.1} ms  fuel {:>8}  mem {:>7}  {more}",
+        usage.wall.as_secs_f64() * 1e3,
+        scaled(usage.fuel),
+        format!("{} KiB", usage.memory_bytes >> 10),
+    );
+    // Names, ids and messages come from anyone: nothing in them may act on the terminal.
+    text.trim_end().chars().flat_map(inert).collect()
+}
+
+/// A character, or its escape when a terminal would act on it.
+fn inert(character: char) -> Vec<char> {
+    if character.is_control() || is_bidirectional(character) {
+        character.escape_unicode().collect()
+    } else {
+        vec![character]
+    }
+}
+
+/// Whether a character changes the direction of what follows it.
+fn is_bidirectional(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A number in a person's digits: 1200000 is `1.2M`.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn scaled(number: u64) -> String {
+    let number = number as f64;
+    match number {
+        ..1e3 => format!("{number}"),
+        ..1e6 => format!("{:.1}k", number / 1e3),
+        ..1e9 => format!("{:.1}M", number / 1e6),
+        _ => format!("{:.1}G", number / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{inert, scaled};
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0, 999, 1_200, 1_200_000, 3_000_000_000].map(scaled);
+        assert_eq!(texts, ["0", "999", "1.2k", "1.2M", "3.0G"]);
+    }
+
+    #[test]
+    fn nothing_acts_on_the_terminal() {
+        let text: String = "a\u{1b}[31mé\u{202e}".chars().flat_map(inert).collect();
+        assert_eq!(text, "a\\u{1b}[31mé\\u{202e}");
+    }
+}

@@ -1,0 +1,117 @@
+//! `lovage doctor`: whether a worker would find what it needs.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lovage_worker::Modules;
+
+use crate::cli::DoctorArguments;
+use crate::commands::config::masked;
+use crate::config::Config;
+use crate::{modules, wiring};
+
+/// One thing that was looked at.
+struct Finding {
+    good: bool,
+    what: String,
+    /// What to do about it.
+    remedy: &'static str,
+}
+
+/// Checks everything, and exits with 1 when something is missing.
+///
+/// # Errors
+/// When the configuration has problems: nothing can be checked then.
+pub(crate) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
+    let mut layers = super::layers(&arguments.common)?;
+    layers.flag("worker.modules", arguments.modules.as_deref());
+    let config = Config::read(&layers)?;
+    let findings = super::block_on(async { Ok(look(&config).await) })?;
+    let healthy = findings.iter().all(|finding| finding.good);
+    if arguments.json {
+        let all: Vec<_> = findings
+            .iter()
+            .map(|it| serde_json::json!({"ok": it.good, "what": it.what, "remedy": it.remedy}))
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        for Finding { good, what, remedy } in &findings {
+            let remedy = if *good { "" } else { remedy };
+            println!("{:<5} {what}   {remedy}", if *good { "ok" } else { "fail" });
+        }
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+async fn look(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![ends(config).await, kernel()];
+    findings.extend(wiring::durability(config).await.into_iter().map(|(good, what)| Finding {
+        good,
+        what,
+        remedy: "see docs/promises.md for what each setting may lose",
+    }));
+    findings.push(folder(config).await);
+    findings
+}
+
+async fn ends(config: &Config) -> Finding {
+    let begun = Instant::now();
+    let reached = wiring::client(config).await;
+    let took_ms = begun.elapsed().as_secs_f64() * 1e3;
+    let backend = config.result_backend.as_deref().map_or_else(|| "none".into(), masked);
+    let what = format!("broker {}, results {backend}", masked(&config.broker_url));
+    match reached {
+        Ok((broker, _)) => {
+            let _ = broker.leave().await;
+            Finding { good: true, what: format!("{what}, {took_ms:.1} ms"), remedy: "" }
+        }
+        Err(error) => Finding {
+            good: false,
+            what: format!("{what}: {error:#}"),
+            remedy: "start the server, or correct broker_url and result_backend",
+        },
+    }
+}
+
+/// Memory of finished instances is cleaned far more cheaply by kernels that can list dirty pages.
+fn kernel() -> Finding {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Finding {
+        good: version >= (5, 4),
+        what: format!("Linux {release}{}", if version < (6, 7) { ", 6.7 would be faster" } else { "" }),
+        remedy: "Linux 5.4 or newer is needed, 6.7 is faster",
+    }
+}
+
+async fn folder(config: &Config) -> Finding {
+    let remedy = "name a folder with modules by --modules or worker.modules";
+    let Some(folder) = &config.modules else {
+        return Finding { good: false, what: "no folder of modules is named".into(), remedy };
+    };
+    match load(config, folder).await {
+        Ok((tasks, 0)) => Finding {
+            good: tasks > 0,
+            what: format!("{tasks} tasks in {}", folder.display()),
+            remedy,
+        },
+        Ok((tasks, left_out)) => Finding {
+            good: false,
+            what: format!("{tasks} tasks in {}, {left_out} modules left out", folder.display()),
+            remedy: "the log says why: run with -l info",
+        },
+        Err(error) => Finding { good: false, what: format!("{error:#}"), remedy },
+    }
+}
+
+/// Loads every module as a worker would; returns how many tasks there are, and modules left out.
+async fn load(config: &Config, folder: &std::path::Path) -> anyhow::Result<(usize, usize)> {
+    let wired = wiring::wire(config, None).await?;
+    let modules: &Modules = &wired.modules;
+    let left_out =
+        modules::load_folder(folder, &wired.compiler, &*wired.ports.sandbox, modules).await;
+    wired.executors.stop().await;
+    wired.ports.broker.leave().await?;
+    Ok((modules.names().len(), left_out?))
+}

@@ -1,0 +1,93 @@
+//! Every key there is.
+
+/// A configuration key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    /// Its path, such as `worker.concurrency`. In the environment: `LOVAGE_WORKER__CONCURRENCY`.
+    pub(crate) path: &'static str,
+    /// Its default, as it would be written.
+    pub(crate) default: &'static str,
+    /// What it is, with its unit.
+    pub(crate) doc: &'static str,
+}
+
+const fn key(path: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { path, default, doc }
+}
+
+/// The keys, in the order in which they are shown. Names are Celery's where Celery has one.
+pub(crate) const KEYS: &[Key] = &[
+    key("broker_url", "redis://localhost:6379/0", "where tasks come from"),
+    key("result_backend", "", "where results go; empty keeps none"),
+    key("result_expires", "86400", "seconds that results are kept; 0 keeps them for ever"),
+    key("result_extended", "false", "whether results name the task, its arguments and its worker"),
+    key("accept_content", "json", "serializers that are read: json, msgpack, yaml"),
+    key("broker_transport_options.global_keyprefix", "", "put before every Redis key of the broker"),
+    key("result_backend_transport_options.global_keyprefix", "", "put before every key of a result"),
+    key("task.default_queue", "celery", "the queue of calls that name none"),
+    key("task.time_limit", "30", "seconds until an attempt is ended"),
+    key("task.soft_time_limit", "0", "seconds until an attempt is warned; 0 does not"),
+    key("task.store_errors_even_if_ignored", "false", "keep failures of calls that ignore results"),
+    key("worker.queues", "", "queues to take from; empty is the default queue"),
+    key("worker.concurrency", "0", "calls in work at once; 0 is eight per core"),
+    key("worker.executors", "0", "executor processes; 0 is one per core"),
+    key("worker.hostname", "celery@%h", "the worker's node name"),
+    key("worker.modules", "", "folder whose *.wasm files are run"),
+    key("worker.cache", "", "folder for native code; empty is the user's cache folder"),
+    key("worker.lease", "30", "seconds that work stays reserved for a worker that is silent"),
+    key("worker.drain", "25", "seconds that a stopping worker waits for what runs"),
+    key("sandbox.memory", "128MiB", "memory of an attempt, over all memories and tables"),
+    key("sandbox.fuel", "10000000000", "units of fuel of an attempt, about one an instruction"),
+    key("sandbox.cpu_time", "30", "seconds of CPU time of an attempt"),
+    key("sandbox.argument_bytes", "1MiB", "arguments of a call"),
+    key("sandbox.result_bytes", "1MiB", "result of a call"),
+    key("sandbox.log_bytes", "64KiB", "log lines of an attempt"),
+    key("log.level", "warning", "trace, debug, info, warning or error"),
+    key("log.format", "text", "text or json"),
+];
+
+/// The key of this path.
+pub(crate) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The key whose path is most like this one.
+pub(crate) fn nearest(path: &str) -> &'static str {
+    let distance = |key: &&Key| edit_distance(key.path, path);
+    KEYS.iter().min_by_key(distance).map_or("", |key| key.path)
+}
+
+/// How many characters must change to make one text the other (Levenshtein).
+fn edit_distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, left) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), line + 1);
+        let mut before = line + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(other.chars()) {
+            let cost = (diagonal + usize::from(left != right)).min(before + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, cost);
+            before = cost;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEYS, edit_distance, nearest};
+
+    #[test]
+    fn a_slip_of_the_finger_finds_its_key() {
+        assert_eq!(nearest("worker.concurency"), "worker.concurrency");
+        assert_eq!(nearest("broker_ulr"), "broker_url");
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn every_path_is_there_once() {
+        let mut paths: Vec<_> = KEYS.iter().map(|key| key.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), KEYS.len());
+    }
+}

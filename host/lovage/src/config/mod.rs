@@ -1,0 +1,124 @@
+//! Configuration: as written in flags, environment and file; as meant in [`Config`].
+//!
+//! Flags win over the environment, the environment over the file, the file over the defaults. All
+//! problems are reported together, and a key that nobody knows is a problem: it names the nearest one
+//! that exists. This is the only place that reads the environment.
+
+mod keys;
+mod layers;
+mod parse;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use lovage_celery::Accept;
+use lovage_core::{Limits, QueueName};
+
+pub(crate) use keys::{KEYS, Key};
+pub(crate) use layers::{Layers, Origin};
+use parse::Reader;
+
+/// What a worker's configuration means, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) broker_url: String,
+    pub(crate) result_backend: Option<String>,
+    /// How long results are kept; `None` for ever.
+    pub(crate) result_expires: Option<Duration>,
+    pub(crate) result_extended: bool,
+    pub(crate) accept: Accept,
+    pub(crate) broker_key_prefix: String,
+    pub(crate) results_key_prefix: String,
+    pub(crate) lease: Duration,
+    pub(crate) default_queue: QueueName,
+    pub(crate) store_errors_even_if_ignored: bool,
+    pub(crate) queues: Vec<QueueName>,
+    pub(crate) hostname: String,
+    /// Calls in work at once.
+    pub(crate) slots: usize,
+    /// Executor processes.
+    pub(crate) executors: usize,
+    pub(crate) drain: Duration,
+    pub(crate) modules: Option<PathBuf>,
+    /// Where native code is kept.
+    pub(crate) cache: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) log_level: String,
+    pub(crate) log_json: bool,
+}
+
+impl Config {
+    /// Reads the layers.
+    ///
+    /// # Errors
+    /// With everything that is wrong, together.
+    pub(crate) fn read(layers: &Layers) -> anyhow::Result<Self> {
+        let mut reader = Reader::new(layers);
+        let defaults = Limits::default();
+        let default_queue = reader.text("task.default_queue");
+        let mut queues: Vec<_> = reader.list("worker.queues").iter().map(|q| q.as_str().into()).collect();
+        if queues.is_empty() {
+            queues.push(default_queue.as_str().into());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let concurrency = reader.count("worker.concurrency");
+        let executors = reader.count("worker.executors");
+        let backend = reader.text("result_backend");
+        let config = Self {
+            broker_url: reader.text("broker_url"),
+            result_backend: (!matches!(&*backend, "" | "disabled" | "disabled://")).then_some(backend),
+            result_expires: Some(reader.seconds("result_expires")).filter(|time| !time.is_zero()),
+            result_extended: reader.flag("result_extended"),
+            accept: reader.accept("accept_content"),
+            broker_key_prefix: reader.text("broker_transport_options.global_keyprefix"),
+            results_key_prefix: reader.text("result_backend_transport_options.global_keyprefix"),
+            lease: reader.seconds("worker.lease"),
+            default_queue: default_queue.as_str().into(),
+            store_errors_even_if_ignored: reader.flag("task.store_errors_even_if_ignored"),
+            queues,
+            hostname: node_name(&reader.text("worker.hostname")),
+            slots: if concurrency == 0 { cores * 8 } else { concurrency },
+            executors: if executors == 0 { cores } else { executors },
+            drain: reader.seconds("worker.drain"),
+            modules: Some(reader.text("worker.modules")).filter(|it| !it.is_empty()).map(Into::into),
+            cache: cache(&reader.text("worker.cache"), layers),
+            limits: Limits {
+                time: reader.seconds("task.time_limit"),
+                soft_time: Some(reader.seconds("task.soft_time_limit")).filter(|it| !it.is_zero()),
+                cpu_time: reader.seconds("sandbox.cpu_time"),
+                memory_bytes: reader.bytes("sandbox.memory"),
+                fuel: reader.number("sandbox.fuel"),
+                argument_bytes: reader.bytes_u32("sandbox.argument_bytes"),
+                result_bytes: reader.bytes_u32("sandbox.result_bytes"),
+                log_bytes: reader.bytes_u32("sandbox.log_bytes"),
+                ..defaults
+            },
+            log_level: reader.text("log.level"),
+            log_json: reader.text("log.format") == "json",
+        };
+        if config.lease < Duration::from_secs(1) {
+            reader.problem("worker.lease", "must be at least 1 second");
+        }
+        if config.limits.time.is_zero() {
+            reader.problem("task.time_limit", "must be above 0: every bound is finite");
+        }
+        match reader.problems() {
+            [] => Ok(config),
+            problems => bail!("the configuration has problems:\n  {}", problems.join("\n  ")),
+        }
+    }
+}
+
+/// Celery's node name: `%h` is the machine's name, `%n` the part before `@`, `%d` the domain.
+fn node_name(pattern: &str) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let (name, domain) = host.split_once('.').unwrap_or((&host, ""));
+    let pattern = if pattern.contains('@') { pattern.into() } else { format!("{pattern}@%h") };
+    pattern.replace("%h", &host).replace("%n", name).replace("%d", domain)
+}
+
+/// The folder for native code: as configured, else the user's cache.
+fn cache(configured: &str, layers: &Layers) -> PathBuf {
+    if configured.is_empty() { layers.user_cache().join("lovage") } else { configured.into() }
+}

@@ -1,0 +1,130 @@
+//! A folder of modules becomes the tasks of a worker.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use lovage_core::ports::Sandbox;
+use lovage_core::{Manifest, Module, Outcome, Report, TaskSpec};
+use lovage_sandbox::{Compiled, Compiler, ModuleKind};
+use lovage_worker::Modules;
+use tracing::{error, info};
+
+/// Module files that are read whole at most.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
+
+/// The `*.wasm` files of a folder, sorted by name.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read the modules folder {}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let is_module = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
+    let mut files: Vec<_> = paths.into_iter().filter(is_module).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Compiles and describes every module of a folder, and adds its tasks. A module that cannot be used
+/// is told and left out: its neighbours' tasks are not to wait for it.
+///
+/// Returns how many were left out.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) async fn load_folder(
+    folder: &Path,
+    compiler: &Compiler,
+    sandbox: &dyn Sandbox,
+    modules: &Modules,
+) -> anyhow::Result<usize> {
+    let files = files(folder)?;
+    let progress = progress(files.len());
+    let mut left_out = 0;
+    for file in &files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        progress.set_message(name.clone());
+        match load(file, compiler, sandbox, modules).await {
+            Ok(module) => {
+                let (digest, tasks) = (module.digest.short(), module.manifest.tasks.len());
+                info!(module = name, digest, tasks, "Loaded a module");
+            }
+            Err(reason) => {
+                left_out += 1;
+                error!(module = name, error = format!("{reason:#}"), "Left out a module");
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(left_out)
+}
+
+async fn load(
+    file: &Path,
+    compiler: &Compiler,
+    sandbox: &dyn Sandbox,
+    modules: &Modules,
+) -> anyhow::Result<Arc<Module>> {
+    let size = tokio::fs::metadata(file).await.context("cannot be read")?.len();
+    anyhow::ensure!(size <= MODULE_BYTES_MAX, "has {size} bytes; {MODULE_BYTES_MAX} are allowed");
+    let wasm = tokio::fs::read(file).await.context("cannot be read")?;
+    let compiled = compiler.compile(&wasm).await?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let module = Arc::new(describe(compiled, &stem, sandbox).await?);
+    modules.add(&module)?;
+    Ok(module)
+}
+
+/// The module with its manifest: the one it carries, or what its catalog says. A command says
+/// nothing; its one task has the name of its file.
+async fn describe(
+    compiled: Compiled,
+    stem: &str,
+    sandbox: &dyn Sandbox,
+) -> anyhow::Result<Module> {
+    let Compiled { digest, path, kind, manifest } = compiled;
+    let mut module = Module { digest, manifest: of_command(stem), compiled: path };
+    match (manifest, kind) {
+        (Some(text), _) => module.manifest = Manifest::parse(&text)?,
+        (None, ModuleKind::Command) => {}
+        (None, ModuleKind::Tasks) => {
+            let said = sandbox.describe(&module).await.map_err(|report| death(&report))?;
+            module.manifest = Manifest::parse(said.as_str())?;
+        }
+    }
+    Ok(module)
+}
+
+fn of_command(stem: &str) -> Manifest {
+    Manifest {
+        v: 1,
+        abi: "wasi:cli".into(),
+        module: stem.into(),
+        language: String::new(),
+        tasks: vec![TaskSpec::named(stem.into())],
+    }
+}
+
+/// What a module died of that was to describe itself.
+fn death(report: &Report) -> anyhow::Error {
+    match &report.outcome {
+        Outcome::Killed { death, failure } => {
+            anyhow::anyhow!("it died describing itself: {}: {failure}", death.as_str())
+        }
+        other => anyhow::anyhow!("it does not describe itself: {other:?}"),
+    }
+}
+
+/// A bar on standard error, where somebody watches.
+fn progress(modules: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {pos}/{len} modules  {wide_msg}");
+    ProgressBar::new(modules as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,191 @@
+//! Which adapters a configuration means, and how they are joined.
+//!
+//! Where broker and results live in one Redis database or one SQLite file, settling is one step in
+//! it; otherwise the same verbs run in order. The worker cannot tell which.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
+use lovage_celery::CloseSettings;
+use lovage_core::ports::{Broker, Clock, PortError, ResultBackend, Settle};
+use lovage_core::{ResultRecord, TaskId, Timestamp};
+use lovage_executors::Executors;
+use lovage_sandbox::Compiler;
+use lovage_sqlite::{Database, Settings};
+use lovage_stores::sqlite::{ResultRows, SqliteResults};
+use lovage_worker::{InOrder, Modules, Observer, Options, Ports, Services};
+
+use crate::config::Config;
+
+/// Everything that a worker's command needs.
+pub(crate) struct Wired {
+    pub(crate) ports: Ports,
+    pub(crate) options: Options,
+    pub(crate) executors: Arc<Executors>,
+    pub(crate) compiler: Compiler,
+    pub(crate) modules: Arc<Modules>,
+}
+
+/// Where work comes from and where it goes.
+struct Ends {
+    broker: Arc<dyn Broker>,
+    results: Arc<dyn ResultBackend>,
+    settle: Arc<dyn Settle>,
+}
+
+/// What a URL means.
+enum Place {
+    Redis(String),
+    Sqlite(PathBuf),
+    Nowhere,
+}
+
+/// Slots that each executor has beyond its even share, because calls are not spread evenly.
+const SPARE_SLOTS: usize = 64;
+
+/// Joins everything a worker needs.
+///
+/// # Errors
+/// When a URL means nothing here, or what it means cannot be reached.
+pub(crate) async fn wire(
+    config: &Config,
+    observer: Option<Arc<dyn Observer>>,
+) -> anyhow::Result<Wired> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Ends { broker, results, settle } = ends(config, &clock).await?;
+    let services = Arc::new(Services::new(results, Arc::clone(&clock)));
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut options = lovage_executors::Options::new(&program, ["executor"]);
+    options.processes = config.executors;
+    options.slots = u32::try_from(config.slots.div_ceil(config.executors) + SPARE_SLOTS)?;
+    options.memory_bytes_max = config.limits.memory_bytes;
+    let executors = Executors::start(options, Arc::clone(&services) as _);
+    let executors = Arc::new(executors.await.context("cannot start an executor")?);
+    let compiler = Compiler::open(program, config.cache.clone())?;
+    let modules = Arc::new(Modules::default());
+    let ports = Ports {
+        broker,
+        settle,
+        sandbox: Arc::clone(&executors) as _,
+        services,
+        registry: Arc::clone(&modules) as _,
+        clock,
+        observer,
+    };
+    Ok(Wired { ports, options: worker_options(config), executors, compiler, modules })
+}
+
+/// Where calls are sent and their results are read, for a client that takes no work.
+///
+/// # Errors
+/// When a URL means nothing here, or what it means cannot be reached.
+pub(crate) async fn client(
+    config: &Config,
+) -> anyhow::Result<(Arc<dyn Broker>, Option<Arc<dyn ResultBackend>>)> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Ends { broker, results, .. } = ends(config, &clock).await?;
+    Ok((broker, config.result_backend.is_some().then_some(results)))
+}
+
+fn worker_options(config: &Config) -> Options {
+    Options {
+        slots: config.slots,
+        accept: config.accept.clone(),
+        close: CloseSettings {
+            store_errors_even_if_ignored: config.store_errors_even_if_ignored,
+            extended: config.result_extended,
+            hostname: config.hostname.clone(),
+            default_queue: config.default_queue.clone(),
+        },
+        limits: config.limits,
+        lease: config.lease,
+        drain: config.drain,
+    }
+}
+
+async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
+    let broker = place(&config.broker_url, "sqla+").context("broker_url")?;
+    let backend = config.result_backend.as_deref().unwrap_or_default();
+    let backend = place(backend, "db+").context("result_backend")?;
+    match (broker, backend) {
+        (Place::Sqlite(queue), Place::Sqlite(results)) if queue == results => {
+            let database = Database::open(&queue, Settings::default()).await?;
+            let broker = sqlite_broker(config, clock, database.clone()).await?;
+            let rows: Arc<dyn lovage_sqlite::Participant> = Arc::new(ResultRows);
+            let settle = SqliteSettle::start(Arc::clone(&broker), vec![rows]).await?;
+            let results = Arc::new(SqliteResults::start(database).await?);
+            Ok(Ends { broker, results, settle: Arc::new(settle) })
+        }
+        (broker, backend) => {
+            let broker: Arc<dyn Broker> = match broker {
+                Place::Sqlite(file) => {
+                    let database = Database::open(&file, Settings::default()).await?;
+                    sqlite_broker(config, clock, database).await?
+                }
+                Place::Redis(_) => bail!("redis"),
+                Place::Nowhere => bail!("broker_url is empty: there is nowhere to take work from"),
+            };
+            let results: Arc<dyn ResultBackend> = match backend {
+                Place::Sqlite(file) => {
+                    let database = Database::open(&file, Settings::default()).await?;
+                    Arc::new(SqliteResults::start(database).await?)
+                }
+                Place::Redis(_) => bail!("redis"),
+                Place::Nowhere => Arc::new(NoResults),
+            };
+            let settle = InOrder::new(Arc::clone(&broker), Arc::clone(&results));
+            Ok(Ends { broker, results, settle: Arc::new(settle) })
+        }
+    }
+}
+
+async fn sqlite_broker(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    database: Database,
+) -> anyhow::Result<Arc<SqliteBroker>> {
+    let mut settings = SqliteBrokerSettings::new(config.queues.clone());
+    settings.lease = config.lease;
+    Ok(Arc::new(SqliteBroker::start(database, settings, Arc::clone(clock)).await?))
+}
+
+/// What a URL means; `prefix` is what SQLAlchemy's URLs have before them in this role.
+fn place(url: &str, prefix: &str) -> anyhow::Result<Place> {
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    match scheme {
+        "" => Ok(Place::Nowhere),
+        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(url.into())),
+        _ if scheme.strip_prefix(prefix).is_some_and(|it| it.starts_with("sqlite")) => {
+            Ok(Place::Sqlite(lovage_sqlite::path_of_url(url)?))
+        }
+        _ => bail!("`{scheme}` is not supported; redis, rediss and {prefix}sqlite are"),
+    }
+}
+
+/// The machine's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody is given")]
+        let now = jiff::Timestamp::now();
+        Timestamp::from_micros(now.as_microsecond())
+    }
+}
+
+/// Celery's `disabled` backend: results go nowhere.
+struct NoResults;
+
+#[async_trait]
+impl ResultBackend for NoResults {
+    async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>> {
+        batch.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn load(&self, _task: &TaskId) -> Result<Option<String>, PortError> {
+        Ok(None)
+    }
+}
