@@ -1,0 +1,299 @@
+//! The frames that a worker and its executor processes exchange over a Unix socket.
+//!
+//! A frame is four bytes of length (little-endian, the length not counted) and a value in postcard's
+//! encoding. Texts are borrowed from the buffer they arrived in. Many frames travel in one write.
+//!
+//! Each side takes the other for hostile: an executor may have been taken over by a guest, so
+//! whatever it says is checked here or where it is used, and a frame that breaks the rules ends the
+//! executor, never the worker.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Death, Failure, JobNumber, Json, JsonError, Limits, LogLevel, LogLine, OutboxCall, Outcome,
+    Report, TaskId, Usage, outbox_task_id,
+};
+
+/// The version of the frames. Both ends are the same binary, so any difference is an error.
+pub const PROTOCOL: u32 = 1;
+
+/// The largest frame, in bytes; above the largest argument, result or host call by a margin.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Names a loaded module towards one executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModuleNumber(pub u32);
+
+/// What a worker says.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToExecutor<'a> {
+    /// The first frame.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Attempts that may be in flight at once.
+        slots: u32,
+        /// The largest memory that any attempt may have, in bytes.
+        memory_bytes_max: u64,
+    },
+    /// Load this native code; answered by `Loaded`.
+    Load {
+        /// The number it will have.
+        module: ModuleNumber,
+        /// Where it is.
+        path: &'a str,
+    },
+    /// Run an attempt; answered by `Done`.
+    #[serde(borrow)]
+    Run(Run<'a>),
+    /// End an attempt; it is answered by `Done` all the same.
+    Cancel {
+        /// The attempt.
+        job: JobNumber,
+        /// What it is to die of.
+        death: Death,
+    },
+    /// The answer to a `Call`.
+    Reply {
+        /// The attempt.
+        job: JobNumber,
+        /// The call's number.
+        call: u32,
+        /// The answer.
+        reply: HostReply,
+    },
+}
+
+/// An attempt to run.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run<'a> {
+    /// Its number.
+    pub job: JobNumber,
+    /// The module.
+    pub module: ModuleNumber,
+    /// What to call in it.
+    #[serde(borrow)]
+    pub entry: Entry<'a>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What to call in a module.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Entry<'a> {
+    /// Its catalog.
+    Describe,
+    /// One of its tasks.
+    #[serde(borrow)]
+    Task(Box<Attempt<'a>>),
+}
+
+/// What a guest is given, and what it may ask about itself.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt<'a> {
+    /// The task's name.
+    pub task: &'a str,
+    /// Positional arguments, a JSON array.
+    pub args: &'a str,
+    /// Keyword arguments, a JSON object.
+    pub kwargs: &'a str,
+    /// The call's id.
+    pub id: &'a str,
+    /// The root of its tree.
+    pub root_id: Option<&'a str>,
+    /// Who sent it.
+    pub parent_id: Option<&'a str>,
+    /// Its group.
+    pub group: Option<&'a str>,
+    /// Retries so far.
+    pub retries: u32,
+    /// Retries allowed.
+    pub max_retries: Option<u32>,
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// The queue it came from.
+    pub queue: &'a str,
+    /// Its ETA, ISO 8601.
+    pub eta: Option<&'a str>,
+    /// Its expiry, ISO 8601.
+    pub expires: Option<&'a str>,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// All headers, a JSON object.
+    pub headers: &'a str,
+}
+
+/// What an executor says.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromExecutor<'a> {
+    /// The answer to `Hello`.
+    Ready {
+        /// [`PROTOCOL`].
+        protocol: u32,
+    },
+    /// The answer to `Load`.
+    Loaded {
+        /// The module.
+        module: ModuleNumber,
+        /// Why it was not loaded, if it was not.
+        error: Option<&'a str>,
+    },
+    /// A guest calls the host.
+    Call {
+        /// The attempt.
+        job: JobNumber,
+        /// The call's number within the attempt.
+        call: u32,
+        /// The call.
+        #[serde(borrow)]
+        request: HostCall<'a>,
+    },
+    /// An attempt has ended.
+    #[serde(borrow)]
+    Done(Box<Done<'a>>),
+}
+
+/// A host call that needs the worker.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum HostCall<'a> {
+    /// `steps.begin`.
+    StepBegin {
+        /// The step's name.
+        name: &'a str,
+        /// What it depends on, a JSON text.
+        input: &'a str,
+        /// What to do when its fate is unknown.
+        doubt: OnDoubt,
+    },
+    /// `step.commit`.
+    StepCommit {
+        /// The step's name.
+        name: &'a str,
+        /// What came of it, a JSON text.
+        value: &'a str,
+    },
+    /// `step.abandon`.
+    StepAbandon {
+        /// The step's name.
+        name: &'a str,
+    },
+    /// `progress.update`.
+    Progress {
+        /// The custom state.
+        state: &'a str,
+        /// Its meta value, a JSON text.
+        meta: &'a str,
+    },
+}
+
+/// What is to happen when a step was begun before and its fate is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnDoubt {
+    /// Do it again under the same key.
+    Retry,
+    /// Park the task.
+    Fail,
+    /// Ask the guest.
+    Ask,
+}
+
+/// The host's answer to a [`HostCall`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostReply {
+    /// Done.
+    Done,
+    /// `begun.run`, with the step's key.
+    StepRun(String),
+    /// `begun.replay`, with the value.
+    StepReplay(String),
+    /// `begun.ambiguous`, with the step's key.
+    StepAmbiguous(String),
+    /// The step's fate is unknown and its author wants the task parked: the attempt ends here.
+    StepDoubt,
+    /// `host-error.unavailable`: what is missing.
+    Unavailable(String),
+    /// `host-error.invalid`: what is wrong.
+    Invalid(String),
+    /// `host-error.limit`: which one is reached.
+    Limit(String),
+    /// `host-error.other`.
+    Other(String),
+}
+
+/// How an attempt ended.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done<'a> {
+    /// The attempt.
+    pub job: JobNumber,
+    /// How it ended.
+    #[serde(borrow)]
+    pub end: End<'a>,
+    /// What it used.
+    pub usage: Usage,
+    /// Its outbox, in order.
+    #[serde(borrow)]
+    pub outbox: Vec<OutboxFrame<'a>>,
+    /// Its log lines, in order: level, message, fields.
+    #[serde(borrow)]
+    pub logs: Vec<(LogLevel, &'a str, &'a str)>,
+    /// Log lines dropped.
+    pub logs_dropped: u32,
+}
+
+/// An outcome on its way.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum End<'a> {
+    /// It returned this JSON text.
+    Succeed(&'a str),
+    /// `error.failed`.
+    #[serde(borrow)]
+    Fail(FailureFrame<'a>),
+    /// `error.rejected`.
+    #[serde(borrow)]
+    Reject(FailureFrame<'a>),
+    /// `error.retry`, with the delay asked for.
+    Retry(#[serde(borrow)] FailureFrame<'a>, Option<Duration>),
+    /// A step in doubt ended it.
+    Ambiguous(&'a str),
+    /// The sandbox ended it: of what, the argument of the exception (a JSON text), the frames.
+    Killed(Death, &'a str, Option<&'a str>),
+}
+
+/// A failure on its way.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailureFrame<'a> {
+    /// The class.
+    pub exception_type: &'a str,
+    /// Its module.
+    pub exception_module: Option<&'a str>,
+    /// The constructor's arguments, a JSON text.
+    pub arguments: &'a str,
+    /// Frames of the author's source.
+    pub traceback: Option<&'a str>,
+}
+
+/// An outbox call on its way. Its id is computed where it arrives.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutboxFrame<'a> {
+    /// The task.
+    pub task: &'a str,
+    /// Positional arguments, a JSON text.
+    pub args: &'a str,
+    /// Keyword arguments, a JSON text.
+    pub kwargs: &'a str,
+    /// The queue.
+    pub queue: Option<&'a str>,
+    /// The earliest start, from the success on.
+    pub countdown: Option<Duration>,
+    /// How long it is wanted, from the success on.
+    pub expires: Option<Duration>,
+    /// Its priority.
+    pub priority: Option<u8>,
+    /// Whether nobody wants the result.
+    pub ignore_result: bool,
+    /// More headers, a JSON text.
+    pub headers: Option<&'a str>,
+}
