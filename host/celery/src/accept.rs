@@ -44,7 +44,8 @@ impl Accept {
     /// # Errors
     /// When one of them is pickle or unknown.
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, AcceptError> {
-        let content_types = names.into_iter().map(ContentType::from_name).collect::<Result<_, _>>()?;
+        let content_types =
+            names.into_iter().map(ContentType::from_name).collect::<Result<_, _>>()?;
         Ok(Self { content_types, ..Self::default() })
     }
 

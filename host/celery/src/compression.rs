@@ -79,14 +79,19 @@ mod tests {
     fn a_bomb_is_stopped_at_the_bound_in_every_compression() {
         for (name, bomb) in compressed(&vec![b'z'; 10_000_000]) {
             assert!(bomb.len() < 20_000, "{name}");
-            assert_eq!(inflate(name, &bomb, 999_999), Err(DecodeError::TooLarge(999_999)), "{name}");
+            assert_eq!(
+                inflate(name, &bomb, 999_999),
+                Err(DecodeError::TooLarge(999_999)),
+                "{name}"
+            );
             assert_eq!(inflate(name, &bomb, 10_000_000).unwrap().len(), 10_000_000, "{name}");
         }
     }
 
     #[test]
     fn what_is_cut_off_is_corrupt_in_every_compression() {
-        let text: Vec<u8> = (0..5_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let text: Vec<u8> =
+            (0..5_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for (name, whole) in compressed(&text) {
             let cut = &whole[..whole.len() / 2];
             assert_eq!(inflate(name, cut, 1 << 20), Err(DecodeError::Corrupt), "{name}");

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use lovage_core::{Delivery, Invocation, JsonPart, Links, Message, TaskId, TaskName};
 
 use crate::fields::{Fields, given, owned};
-use crate::opened::{Opened, property};
+use crate::opened::Opened;
 use crate::{Accept, DecodeError, Undecoded, body};
 
 /// Reads the call in a delivery, of either message protocol.
@@ -183,4 +183,3 @@ impl Properties {
 fn clamped(number: f64) -> u8 {
     number as u8
 }
-

@@ -42,12 +42,18 @@ mod compression;
 mod decode;
 mod envelope;
 mod error;
+mod exception;
 mod fields;
+mod follow_ups;
 mod iso;
 mod msgpack;
+mod next_attempt;
 mod number;
 mod opened;
+mod outgoing;
+mod repr;
 mod result;
+mod signature;
 mod typed;
 mod yaml;
 

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn what_is_no_single_value_is_refused() {
-        for data in [&b""[..], b"\x92\x01", b"\x01\x01", b"\xc1", b"\xd4\x05\x00", b"\x81\x90\x01"] {
+        for data in [&b""[..], b"\x92\x01", b"\x01\x01", b"\xc1", b"\xd4\x05\x00", b"\x81\x90\x01"]
+        {
             assert_eq!(to_json(data).unwrap_err().code(), "malformed-body", "{data:?}");
         }
         assert_eq!(to_json(&[0x91; 1_000_000]).unwrap_err().code(), "body-too-deep");

@@ -55,7 +55,8 @@ impl<'a> Opened<'a> {
         if !properties.is_object() {
             return envelope_error("its properties are no object");
         }
-        let text = |part: Option<JsonPart<'a>>| part.and_then(JsonPart::as_text).unwrap_or_default();
+        let text =
+            |part: Option<JsonPart<'a>>| part.and_then(JsonPart::as_text).unwrap_or_default();
         Ok(Self {
             content_type: text(content_type),
             content_encoding: text(content_encoding),

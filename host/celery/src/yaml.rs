@@ -69,7 +69,11 @@ impl Writer {
                 let key = self.separate();
                 let start = self.json.len();
                 let value = Scalar::of(text, *style, tag.as_deref())?;
-                if key { value.push_key(&mut self.json)? } else { value.push(&mut self.json) }
+                if key {
+                    value.push_key(&mut self.json)?
+                } else {
+                    value.push(&mut self.json)
+                }
                 self.keep_since(start, *anchor);
                 Ok(())
             }
@@ -146,7 +150,11 @@ enum Scalar<'a> {
 impl<'a> Scalar<'a> {
     fn of(text: &'a str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Self, DecodeError> {
         let Some(tag) = tag else {
-            return if style == ScalarStyle::Plain { Self::plain(text) } else { Ok(Self::Text(text)) };
+            return if style == ScalarStyle::Plain {
+                Self::plain(text)
+            } else {
+                Ok(Self::Text(text))
+            };
         };
         match tag.core_suffix() {
             Some("str") => Ok(Self::Text(text)),
@@ -260,12 +268,21 @@ mod tests {
     #[test]
     fn scalars_are_read_in_the_dialect_of_python() {
         for (yaml, json) in [
-            ("[a, 'yes', yes, ~, '', 1, -2.5, 1.0e+22]", r#"["a", "yes", true, null, "", 1, -2.5, 1e22]"#),
-            ("[0x1F, 017, 0b101, 1_000, +3, 08, .inf, .nan]", r#"[31, 15, 5, 1000, 3, "08", Infinity, NaN]"#),
+            (
+                "[a, 'yes', yes, ~, '', 1, -2.5, 1.0e+22]",
+                r#"["a", "yes", true, null, "", 1, -2.5, 1e22]"#,
+            ),
+            (
+                "[0x1F, 017, 0b101, 1_000, +3, 08, .inf, .nan]",
+                r#"[31, 15, 5, 1000, 3, "08", Infinity, NaN]"#,
+            ),
             ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("'2026-01-02'", "\"2026-01-02\""),
             ("2026-01-02", r#"{"__type__": "date", "__value__": "2026-01-02"}"#),
-            ("2026-01-02 03:04:05+00:00", r#"{"__type__": "datetime", "__value__": "2026-01-02 03:04:05+00:00"}"#),
+            (
+                "2026-01-02 03:04:05+00:00",
+                r#"{"__type__": "datetime", "__value__": "2026-01-02 03:04:05+00:00"}"#,
+            ),
             ("!!binary |\n  AP8=\n", r#"{"__type__": "base64", "__value__": "AP8="}"#),
             ("{1: a, null: b, x: {}}", r#"{"1": "a", "null": "b", "x": {}}"#),
             ("|\n  é\n  x\n", r#""\u00e9\nx\n""#),
@@ -277,7 +294,10 @@ mod tests {
 
     #[test]
     fn aliases_are_copies_and_their_sum_is_bounded() {
-        assert_eq!(to_json("[&a [1, 2], *a, &b x, *b]", 99).unwrap(), r#"[[1, 2], [1, 2], "x", "x"]"#);
+        assert_eq!(
+            to_json("[&a [1, 2], *a, &b x, *b]", 99).unwrap(),
+            r#"[[1, 2], [1, 2], "x", "x"]"#
+        );
         let mut bomb = String::from("- &a0 [zzzzzzzzzz]\n");
         for level in 1..40 {
             let before = level - 1;

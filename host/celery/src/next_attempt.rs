@@ -1,0 +1,131 @@
+//! The message of the next attempt.
+
+use lovage_core::{Invocation, Json, JsonPart, Message, Parts, Publication, Timestamp};
+
+use crate::CloseSettings;
+use crate::iso::format_timestamp;
+use crate::opened::Opened;
+use crate::outgoing::{Object, Outgoing, expiration};
+
+/// Headers that belong to a delivery and not to the call: the next attempt starts without them.
+const DELIVERY_HEADERS: [&str; 5] = [
+    "\"redelivered\"",
+    "\"x-death\"",
+    "\"x-delivery-count\"",
+    "\"x-acquired-count\"",
+    "\"x-opt-deaths\"",
+];
+
+/// Properties that belong to a delivery, or that are written anew.
+const DELIVERY_PROPERTIES: [&str; 4] =
+    ["\"delivery_info\"", "\"delivery_tag\"", "\"body_encoding\"", "\"expiration\""];
+
+/// The call again, with one retry more, not before `at`, to the queue that it came from.
+///
+/// A message of protocol 2 goes out as it came in: the body's very bytes, in their serializer and
+/// compression, and every header but those that tell the attempts apart. Protocol 1 goes out as
+/// protocol 2. `None` when the message cannot be read any more.
+pub(crate) fn next_attempt(
+    invocation: &Invocation,
+    settings: &CloseSettings,
+    at: Timestamp,
+    now: Timestamp,
+) -> Option<Publication> {
+    let opened = Opened::of(&invocation.delivery.message).ok()?;
+    if opened.headers.member("task").is_none() {
+        return Some(from_protocol_1(invocation, settings, at, now));
+    }
+    let headers = edited_headers(invocation, opened.headers, at);
+    let properties = edited_properties(invocation, opened.properties, now);
+    let body = match &invocation.delivery.message {
+        Message::Parts(parts) => parts.body.clone(),
+        Message::Envelope(_) => opened.body.into_owned().into(),
+    };
+    Some(Publication {
+        exchange: String::new(),
+        routing_key: invocation.queue().as_str().into(),
+        priority: invocation.priority.unwrap_or(0),
+        not_before: Some(at),
+        parts: Parts {
+            content_type: opened.content_type.into_owned(),
+            content_encoding: opened.content_encoding.into_owned(),
+            headers,
+            properties,
+            body,
+        },
+    })
+}
+
+/// Headers with `retries`, `eta` and `parent_id` of the next attempt, in the order they had. The
+/// parent of a retry is the call itself.
+fn edited_headers(invocation: &Invocation, headers: JsonPart<'_>, at: Timestamp) -> String {
+    let mut text = String::with_capacity(headers.as_str().len() + 128);
+    let mut object = Object::new(&mut text, JsonPart::EMPTY_OBJECT);
+    headers.each_quoted_member(|name, value| match name {
+        "\"retries\"" | "\"eta\"" | "\"parent_id\"" => {}
+        _ if DELIVERY_HEADERS.contains(&name) || is_death_header(name) => {}
+        _ => object.quoted(name, value.as_str()),
+    });
+    object.json("retries", &invocation.retries.saturating_add(1).to_string());
+    object.text("eta", Some(&format_timestamp(at)));
+    object.text("parent_id", Some(invocation.id.as_str()));
+    object.end();
+    text
+}
+
+fn is_death_header(quoted: &str) -> bool {
+    quoted.starts_with("\"x-first-death-") || quoted.starts_with("\"x-last-death-")
+}
+
+/// Properties without those of the delivery; a lifetime in the queue is counted from now.
+fn edited_properties(invocation: &Invocation, properties: JsonPart<'_>, now: Timestamp) -> String {
+    let mut text = String::with_capacity(properties.as_str().len());
+    let mut object = Object::new(&mut text, JsonPart::EMPTY_OBJECT);
+    properties.each_quoted_member(|name, value| {
+        if !DELIVERY_PROPERTIES.contains(&name) {
+            object.quoted(name, value.as_str());
+        }
+    });
+    if let Some(expires) = invocation.expires {
+        object.text("expiration", Some(&expiration(expires, now)));
+    }
+    object.end();
+    text
+}
+
+/// A message of protocol 1 has no headers of its own, so all of them are written.
+fn from_protocol_1(
+    invocation: &Invocation,
+    settings: &CloseSettings,
+    at: Timestamp,
+    now: Timestamp,
+) -> Publication {
+    let links = &invocation.links;
+    let time_limit = [invocation.time_limit.hard, invocation.time_limit.soft]
+        .map(|limit| limit.map_or("null".into(), |limit| limit.as_secs_f64().to_string()));
+    let [hard, soft] = &time_limit;
+    let id = invocation.id.as_str();
+    let queue = invocation.queue().as_str();
+    let mut outgoing = Outgoing::new(invocation.task.as_str(), id, queue, &settings.hostname);
+    outgoing.root_id = invocation.root_id.as_ref().map_or(id, |root| root.as_str());
+    outgoing.parent_id = Some(id);
+    outgoing.group = invocation.group.as_ref().map(|group| group.as_str());
+    outgoing.group_index = invocation.group_index;
+    outgoing.retries = invocation.retries.saturating_add(1);
+    outgoing.eta = Some(at);
+    outgoing.expires = invocation.expires;
+    outgoing.time_limit = [hard, soft].map(|text| JsonPart::parse(text).unwrap_or(JsonPart::NULL));
+    outgoing.args = invocation.args.as_part();
+    outgoing.kwargs = invocation.kwargs.as_part();
+    outgoing.callbacks = or_null(links.callbacks.as_ref());
+    outgoing.errbacks = or_null(links.errbacks.as_ref());
+    outgoing.chain = or_null(links.chain.as_ref());
+    outgoing.chord = or_null(links.chord.as_ref());
+    outgoing.reply_to = invocation.reply_to.as_deref();
+    outgoing.priority = invocation.priority.unwrap_or(0);
+    outgoing.publication(now)
+}
+
+fn or_null(link: Option<&Json>) -> JsonPart<'_> {
+    link.map_or(JsonPart::NULL, Json::as_part)
+}
