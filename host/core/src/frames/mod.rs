@@ -9,13 +9,14 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Death, Failure, JobNumber, Json, JsonError, Limits, LogLevel, LogLine, OutboxCall, Outcome,
-    Report, TaskId, Usage, outbox_task_id,
-};
+use crate::{Death, JobNumber, Limits, LogLevel, Usage};
+
+mod report;
+mod wire;
+
+pub use wire::{FrameError, append, decode, decode_owned, first};
 
 /// The version of the frames. Both ends are the same binary, so any difference is an error.
 pub const PROTOCOL: u32 = 1;
