@@ -1,0 +1,185 @@
+"""See it work: real Celery calls, each run in a WebAssembly sandbox of its own.
+
+Starts `lovage dev` in a temporary folder and drives it with an unmodified Celery producer. Whatever
+is told is also checked: the demo ends with 1 when something is not as it says.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bed import places  # noqa: E402
+from bed.processes import Process  # noqa: E402
+from celery import Celery  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.markup import escape  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+CALLS = 1_000
+PATIENCE_S = 60
+# The example modules that a newcomer would meet; the hostile ones are for the tests.
+MODULES = ("bench", "hello", "shop")
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Seen:
+    """One thing that was shown."""
+
+    call: str
+    expected: str
+    saw: str
+    seconds: float
+    good: bool
+
+
+def main() -> int:
+    """Shows everything once; the exit code."""
+    with tempfile.TemporaryDirectory(prefix="lovage-demo-") as folder:
+        modules = Path(folder) / "modules"
+        modules.mkdir()
+        for name in MODULES:
+            shutil.copy(places.guests() / f"{name}.wasm", modules)
+        say("Start", "a queue and a worker in one process, on a folder of modules")
+        out.print(f"  $ lovage dev {modules.name}")
+        with Process([places.lovage(), "dev", modules.name], folder=folder) as dev:
+            broker, backend = pasted(dev, "broker_url"), pasted(dev, "result_backend")
+            dev.wait_for_line("ready")
+            out.print("  and two lines to paste into any Celery application:")
+            out.print(f"    broker_url = {broker!r}\n    result_backend = {backend!r}", style="cyan")
+            app = Celery("demo", broker=broker, backend=backend)
+            shown = show(app)
+            lines = [line for line in dev.lines if "demo." in line][:6]
+            code = dev.terminate()
+    if lines:
+        say("Meanwhile", "the terminal of `lovage dev` said, among other lines")
+        for line in lines:
+            out.print(f"  {escape(line)}", style="dim")
+    shown.append(Seen("SIGTERM", "exit 0", f"exit {code}", 0.0, code == 0))
+    return tell(shown)
+
+
+def pasted(dev: Process, name: str) -> str:
+    """What stands between the quotes of a line to paste."""
+    return dev.wait_for_line(f"{name} =").split('"')[1]
+
+
+def show(app: Celery) -> list[Seen]:
+    """Every kind of end that a call can have."""
+    shown = []
+
+    say("A result", "nothing about the producer is new")
+    shown.append(call(app, "demo.add", (2, 3), "5"))
+    shown.append(call(app, "demo.hello", ("Ada",), "Hello, Ada!"))
+
+    say("An exception", "raised at the caller as Python's own type")
+    shown.append(call(app, "demo.fail", ("card declined",), "ValueError: card declined"))
+
+    say("A second try", "the task asks for it; the result says how many there were")
+    shown.append(call(app, "demo.retry_once", (), "1"))
+
+    say("A loop that never ends", "is ended at its limit, and delays nobody")
+    spinning = app.send_task("demo.spin", time_limit=1)
+    shown.append(call(app, "demo.add", (20, 22), "42", "beside the loop"))
+    shown.append(finish(spinning, "demo.spin()", "TimeLimitExceeded", time.monotonic()))
+
+    say("A memory bomb", "meets its own ceiling, not the machine's")
+    shown.append(call(app, "demo.bomb", (), "MemoryError"))
+
+    say(f"{CALLS:,} calls at once", "each in an instance of its own")
+    shown.append(flood(app))
+    return shown
+
+
+def call(app: Celery, task: str, arguments: tuple, expected: str, note: str = "") -> Seen:
+    """One call, to its end."""
+    shown = f"{task}{arguments!r}".replace(",)", ")")
+    start = time.monotonic()
+    result = app.send_task(task, arguments)
+    return finish(result, f"{shown} {note}".strip(), expected, start)
+
+
+def finish(result, shown: str, expected: str, start: float) -> Seen:
+    """Waits for a call and prints what became of it."""
+    try:
+        saw = str(result.get(timeout=PATIENCE_S, interval=0.01))
+    except Exception as error:  # noqa: BLE001, whatever it is gets shown
+        saw = ": ".join([type(error).__name__, *map(str, error.args)])
+    seen = Seen(shown, expected, saw, time.monotonic() - start, saw.startswith(expected))
+    mark = "[green]✓[/]" if seen.good else "[red]✗[/]"
+    out.print(f"  {mark} {escape(shown)}  →  [bold]{escape(saw)}[/]   {seen.seconds * 1e3:.0f} ms")
+    return seen
+
+
+def flood(app: Celery) -> Seen:
+    """A thousand sends, then their results, with a bar for each of the two."""
+    columns = ["  {task.description:<8}", BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn()]
+    start = time.monotonic()
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+        sent = progress.add_task("sent", total=CALLS)
+        done = progress.add_task("done", total=CALLS)
+        with app.producer_pool.acquire(block=True) as producer:
+            results = []
+            for number in range(CALLS):
+                results.append(app.send_task("demo.add", (number, number), producer=producer))
+                progress.advance(sent)
+        right = 0
+        for number, result in enumerate(results):
+            right += result.get(timeout=PATIENCE_S, interval=0.01) == 2 * number
+            progress.advance(done)
+    seconds = time.monotonic() - start
+    seen = Seen(f"{CALLS:,} × demo.add", f"{CALLS:,} right", f"{right:,} right", seconds, True)
+    seen.good = right == CALLS
+    out.print(f"  {'✓' if seen.good else '✗'} {right:,} right results in {seconds:.1f} s")
+    return seen
+
+
+def tell(shown: list[Seen]) -> int:
+    """The table of what happened, and what to do next."""
+    table = Table(title="What happened", title_justify="left", title_style="bold")
+    table.add_column("call", overflow="fold")
+    table.add_column("became", overflow="fold")
+    table.add_column("after", justify="right")
+    table.add_column("as told")
+    for seen in shown:
+        mark = "[green]yes[/]" if seen.good else f"[red]no: {escape(seen.expected)}[/]"
+        after = f"{seen.seconds * 1e3:,.0f} ms" if seen.seconds else ""
+        table.add_row(escape(seen.call), escape(seen.saw), after, mark)
+    out.print()
+    out.print(table)
+    if not all(seen.good for seen in shown):
+        out.print("Not everything was as told.", style="bold red")
+        return 1
+    binary = shown_path(places.lovage())
+    guests = shown_path(places.guests())
+    out.print("\nTry next:", style="bold")
+    out.print(f"  {binary} dev {guests}                 your own queue; paste its two lines")
+    out.print("  guest-examples/rust/hello/src/lib.rs   the tasks that you just called")
+    out.print("  make bench                             how fast, beside Celery's own worker")
+    return 0
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person in the repository would type it."""
+    within = path.is_relative_to(places.REPOSITORY)
+    return str(path.relative_to(places.REPOSITORY) if within else path)
+
+
+def say(title: str, text: str):
+    """A heading."""
+    out.print(f"\n[bold]{title}[/] · {text}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, KeyboardInterrupt) as error:
+        out.print(f"[bold red]The demo ended early:[/] {escape(str(error))}")
+        sys.exit(1)

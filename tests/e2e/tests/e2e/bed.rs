@@ -1,0 +1,157 @@
+//! Where a test takes place: a broker with its results, workers on it, and callers.
+
+use std::process::{Command, Output};
+use std::sync::mpsc::sync_channel;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use lovage_test_support::{LovageCommand, PATIENCE, Process, RedisServer, paths};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The queue of every test, Celery's own default.
+pub(crate) const QUEUE: &str = "celery";
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// The machine, shared with other tests.
+pub(crate) fn together() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The machine for this test alone, because it measures.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A broker and its results.
+pub(crate) enum Place {
+    Redis(RedisServer),
+    Sqlite(TempDir),
+}
+
+impl Place {
+    pub(crate) fn redis() -> Self {
+        Self::Redis(RedisServer::start())
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// What producers and workers call the broker.
+    pub(crate) fn broker(&self) -> String {
+        match self {
+            Self::Redis(server) => server.url(0),
+            Self::Sqlite(folder) => format!("sqla+sqlite:///{}/queue.db", folder.path().display()),
+        }
+    }
+
+    /// What producers and workers call the results.
+    pub(crate) fn backend(&self) -> String {
+        match self {
+            Self::Redis(server) => server.url(1),
+            Self::Sqlite(folder) => format!("db+sqlite:///{}/queue.db", folder.path().display()),
+        }
+    }
+
+    /// A worker on the queue, ready.
+    pub(crate) fn worker(&self, arguments: &[&str]) -> Process {
+        self.start_worker(arguments).start_until("ready:")
+    }
+
+    /// A worker on the queue, not started yet.
+    pub(crate) fn start_worker(&self, arguments: &[&str]) -> LovageCommand {
+        let urls = ["-b", &self.broker(), "--result-backend", &self.backend(), "-Q", QUEUE];
+        LovageCommand::worker().args(urls).args(arguments)
+    }
+
+    /// What a real Celery producer sees in one case of `producer.py`.
+    pub(crate) fn see(&self, case: &str, arguments: &[&str]) -> Value {
+        self.script("producer.py", &[&[case], arguments].concat())
+    }
+
+    /// What one of the scripts beside this crate prints, given the URLs and `arguments`.
+    pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Value {
+        let broker = self.broker();
+        let backend = self.backend();
+        json(&python(name, &[&[broker.as_str(), &backend], arguments].concat()), name)
+    }
+
+    /// Messages that wait in the queue.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::Redis(_) => self.ask(0, redis::cmd("LLEN").arg(QUEUE)),
+            Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM kombu_message WHERE visible"),
+        }
+    }
+
+    /// Results that are stored.
+    pub(crate) fn results(&self) -> usize {
+        match self {
+            Self::Redis(_) => self.ask(1, &redis::cmd("DBSIZE")),
+            Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM celery_taskmeta WHERE date_done"),
+        }
+    }
+
+    /// One command to one of the databases, where the place is Redis.
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, database: u8, command: &redis::Cmd) -> T {
+        let Self::Redis(server) = self else { panic!("this place is no Redis") };
+        let client = redis::Client::open(server.url(database)).expect("a URL");
+        let mut connection = client.get_connection().expect("a connection");
+        command.query(&mut connection).expect("an answer")
+    }
+
+    fn count(&self, query: &str) -> usize {
+        let Self::Sqlite(folder) = self else { panic!("this place is no file") };
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).expect("the file");
+        file.busy_timeout(PATIENCE).expect("a time");
+        let number: i64 = file.query_row(query, [], |row| row.get(0)).expect("a number");
+        number.try_into().expect("a count")
+    }
+}
+
+/// Runs a script beside this crate to its end.
+pub(crate) fn python(name: &str, arguments: &[&str]) -> Output {
+    script(name, arguments).output().expect("a Python")
+}
+
+/// A script beside this crate, not started yet.
+pub(crate) fn script(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(paths::python());
+    command.arg("-u").arg(paths::repository().join("tests/e2e").join(name)).args(arguments);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH").env_remove("PYTHONHOME");
+    command
+}
+
+/// The one line of JSON that a script printed; fails the test with its traceback otherwise.
+pub(crate) fn json(output: &Output, name: &str) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`{name}` failed:\n{errors}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(printed.trim())
+        .unwrap_or_else(|error| panic!("`{name}` printed no JSON: {error}\n{printed}\n{errors}"))
+}
+
+/// Waits until `is_so`, by asking again and again; for what tells nobody when it happens.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never came: {what}");
+        pause(Duration::from_millis(5));
+    }
+}
+
+/// Lets some time pass.
+pub(crate) fn pause(time: Duration) {
+    let (_keep, nothing) = sync_channel::<()>(0);
+    let _timeout = nothing.recv_timeout(time);
+}
+
+/// A source of chance whose seed is printed; `LOVAGE_TEST_SEED` repeats a run.
+pub(crate) fn chance(test: &str) -> fastrand::Rng {
+    let named = std::env::var("LOVAGE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = named.unwrap_or_else(|| fastrand::u64(..));
+    println!("{test}: LOVAGE_TEST_SEED={seed} repeats this run");
+    fastrand::Rng::with_seed(seed)
+}
