@@ -73,10 +73,10 @@ async fn killed() {
 
 async fn last_words() {
     let executors = start(options("plain", 1)).await;
-    for _ in 0..20 {
+    for lost in 1..=20 {
         assert_eq!(value(&run(&executors, "done-and-die").await), "\"last words\"");
+        until("its end is noticed", || executors.states()[0].lost == lost).await;
     }
-    until("all are accounted for", || executors.states()[0].lost == 20).await;
     assert!(executors.take_losses().iter().all(|loss| loss.suspects.is_empty()));
     executors.stop().await;
 }
