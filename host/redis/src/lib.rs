@@ -1,1 +1,25 @@
-//! Redis, wrapped once.
+//! Redis, wrapped once, for the adapters that speak to it.
+//!
+//! * [`Address`]: a URL as Celery writes it, checked once.
+//! * [`Link`]: a connection that comes back, with full jitter; its errors say whether to try again.
+//! * [`Script`] and [`Call`]: Lua with all arguments of a batch in one round trip.
+//! * [`ScriptPart`]: a piece of a script that one adapter writes and another one runs, so that a
+//!   whole verdict is made true in one step although neither knows the other.
+//!
+//! Deliberately absent: what is kept in Redis, Redis Cluster (the keys of one task would fall into
+//! different slots, so a cluster is refused), and typed commands.
+
+mod address;
+mod backoff;
+mod error;
+mod link;
+mod part;
+mod script;
+
+pub use address::{Address, AddressError};
+pub use backoff::Backoff;
+pub use error::port_error;
+pub use link::{Link, LinkOptions};
+pub use part::{Arguments, ScriptPart, Steps, quote};
+pub use redis::{Cmd, Pipeline, Value};
+pub use script::{Call, Script};

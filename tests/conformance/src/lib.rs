@@ -72,7 +72,7 @@ pub trait ResultRig: Sized + Send + Sync + 'static {
 #[macro_export]
 macro_rules! broker_suite {
     ($rig:ty) => {
-        $crate::suite!($rig, broker: [
+        $crate::suite!($rig: BrokerRig, broker: [
             first_in_is_first_out,
             an_empty_queue_is_waited_for_and_no_longer_than_asked,
             a_waiting_session_is_woken_by_a_message,
@@ -101,7 +101,7 @@ macro_rules! broker_suite {
 #[macro_export]
 macro_rules! result_suite {
     ($rig:ty) => {
-        $crate::suite!($rig, results: [
+        $crate::suite!($rig: ResultRig, results: [
             a_stored_result_is_seen,
             a_state_gives_way_to_the_next,
             a_success_is_never_overwritten,
@@ -115,14 +115,13 @@ macro_rules! result_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! suite {
-    ($rig:ty, $module:ident: [$($promise:ident),* $(,)?]) => {
+    ($rig:ty: $trait:ident, $module:ident: [$($promise:ident),* $(,)?]) => {
         mod $module {
-            #[expect(unused_imports, reason = "the rig may be named from anywhere")]
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    $crate::$module::$promise(&<$rig>::start().await).await;
+                    $crate::$module::$promise(&<$rig as $crate::$trait>::start().await).await;
                 }
             )*
         }

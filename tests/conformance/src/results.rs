@@ -13,6 +13,10 @@ pub async fn a_stored_result_is_seen(rig: &impl ResultRig) {
     assert_eq!(rig.seen(&"one".into()).await, None);
     store(&*backend, &[record("one", success("[1, null, \"\u{1f33f}\"]"))]).await;
     assert_eq!(rig.seen(&"one".into()).await, seen("SUCCESS", "[1, null, \"\u{1f33f}\"]"));
+    let loaded = backend.load(&"one".into()).await.expect("loaded").expect("stored");
+    let fields: serde_json::Value = serde_json::from_str(&loaded).expect("JSON");
+    assert_eq!((&fields["status"], &fields["result"][0]), (&"SUCCESS".into(), &1.into()));
+    assert_eq!(backend.load(&"two".into()).await.expect("loaded"), None);
 }
 
 /// A state that is no success gives way to whatever comes next.

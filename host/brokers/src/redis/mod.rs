@@ -1,1 +1,41 @@
 //! Redis lists as kombu keeps them.
+//!
+//! A queue is up to four lists, one a priority step: producers push on the left, consumers pop on the
+//! right. kombu's own consumers pop a message first and note it down after; here one script does
+//! both for a whole batch, so that there is no moment in which a message is nowhere but in a worker.
+//!
+//! What a worker has taken is noted under keys of our own, in the database of the queues:
+//!
+//! | key | type | what |
+//! |---|---|---|
+//! | `lovage:sessions` | sorted set | worker sessions, by the moment in which their lease ends |
+//! | `lovage:inflight:<session>` | hash | receipt → how often delivered, list, message |
+//! | `lovage:schedule` | sorted set | what waits, by the moment in which it is due |
+//! | `lovage:scheduled` | hash | the messages of the schedule |
+//! | `lovage:serial` | integer | the last number in the schedule |
+//! | `lovage:deliveries` | hash | digest of a returned message → how often it was delivered |
+//! | `lovage:kept` | stream | dead letters: `record` and `message` |
+//! | `lovage:kept:removed` | integer | dead letters that went because there were too many or too old |
+//!
+//! A lease belongs to the session, not to a message: one renewal extends everything. All moments of
+//! leases are by the server's clock. Whoever sweeps gives the messages of dead sessions back, marked
+//! as redelivered and next to be delivered.
+//!
+//! Keys of kombu's are only read (`_kombu.binding.<exchange>`), queues apart: its consumers restore
+//! whatever they find in `unacked`, so nothing of ours may be there.
+//!
+//! Redis 6.2 or newer, standing alone or with replicas. A cluster is refused: the keys of one task
+//! would lie in different slots.
+
+mod broker;
+mod custody;
+mod keys;
+mod parts;
+mod routes;
+mod scripts;
+mod settle;
+mod watch;
+
+pub use broker::{RedisBroker, RedisBrokerOptions};
+pub use keys::Keyspace;
+pub use settle::RedisSettle;

@@ -1,0 +1,42 @@
+-- ARGV: session, the number of its next receipt, most messages, most bytes, the lists in order.
+-- Takes messages and records them in one step, so that there is no moment in which one exists only
+-- in a worker's memory. Returns ms until the next message is due and that one's name in the schedule,
+-- then for each message the number of its list, its deliveries and itself; -1 when the session is over, -2 when the number is wrong
+-- (then this call was sent before another one that has superseded it).
+local hash, start, most, room = inflight(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+if not alive(ARGV[1]) then return -1 end
+if redis.call('HGET', hash, 'next') ~= start then return -2 end
+if next_due() == 0 then wake(100) end
+
+local counted = redis.call('EXISTS', counts) == 1
+local function deliveries_before(message)
+  local mark = counted and fingerprint(message)
+  local before = mark and redis.call('HGET', counts, mark)
+  if not before then return 0 end
+  redis.call('HDEL', counts, mark)
+  return tonumber(before)
+end
+
+local due, first = next_due()
+local taken, fields, got = { due, first }, {}, 0
+for index = 5, #ARGV do
+  local list = ARGV[index]
+  while got < most and room > 0 do
+    local some = redis.pcall('RPOP', list, math.min(most - got, got + 4))
+    if not some or some.err then break end
+    for n = 1, #some do
+      local message = some[n]
+      local deliveries = deliveries_before(message) + 1
+      fields[2 * got + 1] = string.format('%.0f', start + got)
+      fields[2 * got + 2] = pack(deliveries, list, message)
+      taken[3 * got + 3], taken[3 * got + 4], taken[3 * got + 5] = index - 5, deliveries, message
+      got = got + 1
+      room = room - #message
+    end
+  end
+end
+if got > 0 then
+  fields[2 * got + 1], fields[2 * got + 2] = 'next', string.format('%.0f', start + got)
+  redis.call('HSET', hash, unpack(fields))
+end
+return taken
