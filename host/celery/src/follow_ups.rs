@@ -5,7 +5,8 @@
 //! that is settled twice sends the same messages.
 
 use lovage_core::{
-    Child, Invocation, Json, JsonPart, OutboxCall, Publication, TaskId, Timestamp, outbox_task_id,
+    Child, Invocation, Json, JsonPart, OutboxCall, Publication, QueueName, TaskId, Timestamp,
+    outbox_task_id,
 };
 
 use crate::CloseSettings;
@@ -152,22 +153,10 @@ impl Source<'_> {
     }
 
     fn outbox_call(&self, call: &OutboxCall) -> Publication {
-        let queue = call.queue.as_ref().unwrap_or(&self.settings.default_queue);
-        let mut outgoing = Outgoing::new(
-            call.task.as_str(),
-            call.id.as_str(),
-            queue.as_str(),
-            &self.settings.hostname,
-        );
+        let CloseSettings { default_queue, hostname, .. } = self.settings;
+        let mut outgoing = outgoing_call(call, self.now, default_queue, hostname);
         outgoing.root_id = self.root_id();
         outgoing.parent_id = Some(self.invocation.id.as_str());
-        outgoing.eta = call.countdown.map(|countdown| self.now.after(countdown));
-        outgoing.expires = call.expires.map(|expires| self.now.after(expires));
-        outgoing.ignore_result = Some(call.ignore_result);
-        outgoing.args = call.args.as_part();
-        outgoing.kwargs = call.kwargs.as_part();
-        outgoing.headers = call.headers.as_ref().map_or(JsonPart::EMPTY_OBJECT, Json::as_part);
-        outgoing.priority = call.priority.unwrap_or(0);
         outgoing.publication(self.now)
     }
 
@@ -186,6 +175,35 @@ impl Source<'_> {
         let source = TaskId::from(format!("{}\0{role}", self.invocation.id));
         outbox_task_id(&source, index)
     }
+}
+
+/// The message of a call that nobody's task sends: a client's own. Times count from `now`; `origin`
+/// says who sends it, for people.
+pub fn call_message(
+    call: &OutboxCall,
+    now: Timestamp,
+    default_queue: &QueueName,
+    origin: &str,
+) -> Publication {
+    outgoing_call(call, now, default_queue, origin).publication(now)
+}
+
+fn outgoing_call<'a>(
+    call: &'a OutboxCall,
+    now: Timestamp,
+    default_queue: &'a QueueName,
+    origin: &'a str,
+) -> Outgoing<'a> {
+    let queue = call.queue.as_ref().unwrap_or(default_queue);
+    let mut outgoing = Outgoing::new(call.task.as_str(), call.id.as_str(), queue.as_str(), origin);
+    outgoing.eta = call.countdown.map(|countdown| now.after(countdown));
+    outgoing.expires = call.expires.map(|expires| now.after(expires));
+    outgoing.ignore_result = Some(call.ignore_result);
+    outgoing.args = call.args.as_part();
+    outgoing.kwargs = call.kwargs.as_part();
+    outgoing.headers = call.headers.as_ref().map_or(JsonPart::EMPTY_OBJECT, Json::as_part);
+    outgoing.priority = call.priority.unwrap_or(0);
+    outgoing
 }
 
 /// An array of parts.

@@ -25,6 +25,8 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // TLS has one provider of cryptography here; a second one asking for the place has lost.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match cli.command {
         Command::Worker(arguments) => commands::worker::run(&arguments),
         Command::Dev(arguments) => commands::dev::run(&arguments),

@@ -82,12 +82,8 @@ async fn load(
 
 /// The module with its manifest: the one it carries, or what its catalog says. A command says
 /// nothing; its one task has the name of its file.
-async fn describe(
-    compiled: Compiled,
-    stem: &str,
-    sandbox: &dyn Sandbox,
-) -> anyhow::Result<Module> {
-    let Compiled { digest, path, kind, manifest } = compiled;
+async fn describe(compiled: Compiled, stem: &str, sandbox: &dyn Sandbox) -> anyhow::Result<Module> {
+    let Compiled { digest, path, kind, manifest, .. } = compiled;
     let mut module = Module { digest, manifest: of_command(stem), compiled: path };
     match (manifest, kind) {
         (Some(text), _) => module.manifest = Manifest::parse(&text)?,
@@ -126,5 +122,6 @@ fn progress(modules: usize) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {pos}/{len} modules  {wide_msg}");
-    ProgressBar::new(modules as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(modules as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -23,8 +23,7 @@ impl Signals {
     /// # Errors
     /// When the handlers cannot be installed.
     pub(crate) fn listen(shutdown: Shutdown, interrupted: bool) -> std::io::Result<Self> {
-        let (mut term, mut quit) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::quit())?);
+        let (mut term, mut quit) = (signal(SignalKind::terminate())?, signal(SignalKind::quit())?);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let code = Arc::new(AtomicU8::new(0));
         let told = Arc::clone(&code);

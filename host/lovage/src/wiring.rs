@@ -5,16 +5,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
+use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
 use lovage_core::ports::{Broker, Clock, PortError, ResultBackend, Settle};
 use lovage_core::{ResultRecord, TaskId, Timestamp};
 use lovage_executors::Executors;
+use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
 use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Settings};
+use lovage_stores::redis::{RedisResults, RedisResultsOptions};
 use lovage_stores::sqlite::{ResultRows, SqliteResults};
 use lovage_worker::{InOrder, Modules, Observer, Options, Ports, Services};
 
@@ -38,7 +42,7 @@ struct Ends {
 
 /// What a URL means.
 enum Place {
-    Redis(String),
+    Redis(Address),
     Sqlite(PathBuf),
     Nowhere,
 }
@@ -115,30 +119,101 @@ async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
             let database = Database::open(&queue, Settings::default()).await?;
             let broker = sqlite_broker(config, clock, database.clone()).await?;
             let rows: Arc<dyn lovage_sqlite::Participant> = Arc::new(ResultRows);
-            let settle = SqliteSettle::start(Arc::clone(&broker), vec![rows]).await?;
+            let settle = Arc::new(SqliteSettle::start(Arc::clone(&broker), vec![rows]).await?);
             let results = Arc::new(SqliteResults::start(database).await?);
-            Ok(Ends { broker, results, settle: Arc::new(settle) })
+            Ok(Ends { broker, results, settle })
+        }
+        (Place::Redis(queues), Place::Redis(results)) if queues.is_same_database(&results) => {
+            let broker = redis_broker(config, queues)?;
+            let options = redis_results(config, results);
+            let parts = vec![RedisResults::part(&options)];
+            let settle = Arc::new(RedisSettle::new(broker.clone(), parts));
+            let results = Arc::new(RedisResults::new(&options)?);
+            Ok(Ends { broker: Arc::new(broker), results, settle })
         }
         (broker, backend) => {
-            let broker: Arc<dyn Broker> = match broker {
-                Place::Sqlite(file) => {
-                    let database = Database::open(&file, Settings::default()).await?;
-                    sqlite_broker(config, clock, database).await?
-                }
-                Place::Redis(_) => bail!("redis"),
-                Place::Nowhere => bail!("broker_url is empty: there is nowhere to take work from"),
-            };
-            let results: Arc<dyn ResultBackend> = match backend {
-                Place::Sqlite(file) => {
-                    let database = Database::open(&file, Settings::default()).await?;
-                    Arc::new(SqliteResults::start(database).await?)
-                }
-                Place::Redis(_) => bail!("redis"),
-                Place::Nowhere => Arc::new(NoResults),
-            };
-            let settle = InOrder::new(Arc::clone(&broker), Arc::clone(&results));
-            Ok(Ends { broker, results, settle: Arc::new(settle) })
+            let broker = one_broker(config, clock, broker).await?;
+            let results = one_backend(config, backend).await?;
+            let settle = Arc::new(InOrder::new(Arc::clone(&broker), Arc::clone(&results)));
+            Ok(Ends { broker, results, settle })
         }
+    }
+}
+
+async fn one_broker(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    place: Place,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    Ok(match place {
+        Place::Sqlite(file) => {
+            let database = Database::open(&file, Settings::default()).await?;
+            sqlite_broker(config, clock, database).await?
+        }
+        Place::Redis(address) => Arc::new(redis_broker(config, address)?),
+        Place::Nowhere => bail!("broker_url is empty: there is nowhere to take work from"),
+    })
+}
+
+async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn ResultBackend>> {
+    Ok(match place {
+        Place::Sqlite(file) => {
+            let database = Database::open(&file, Settings::default()).await?;
+            Arc::new(SqliteResults::start(database).await?)
+        }
+        Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, address))?),
+        Place::Nowhere => Arc::new(NoResults),
+    })
+}
+
+fn redis_broker(config: &Config, address: Address) -> anyhow::Result<RedisBroker> {
+    let mut options = RedisBrokerOptions::new(address, config.queues.clone());
+    options.lease = config.lease;
+    options.keys.prefix.clone_from(&config.broker_key_prefix);
+    Ok(RedisBroker::new(options)?)
+}
+
+fn redis_results(config: &Config, address: Address) -> RedisResultsOptions {
+    let mut options = RedisResultsOptions::new(address);
+    options.expires = config.result_expires;
+    options.prefix.clone_from(&config.results_key_prefix);
+    options
+}
+
+/// What the broker's own settings may lose, each with whether it is as it should be. Empty where
+/// nothing can be lost by a setting: a SQLite file is always opened to survive a power cut.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(crate) async fn durability(config: &Config) -> anyhow::Result<Vec<(bool, String)>> {
+    let Place::Redis(address) = place(&config.broker_url, "sqla+")? else { return Ok(Vec::new()) };
+    let link = Link::new(&address, LinkOptions::new("doctor", PATIENCE))?;
+    let mut settings = Vec::new();
+    for (name, is_good) in [
+        ("maxmemory-policy", (|value| value == "noeviction") as fn(&str) -> bool),
+        ("appendonly", |value| value == "yes"),
+        ("appendfsync", |value| value != "no"),
+    ] {
+        let mut question = Cmd::new();
+        question.arg("CONFIG").arg("GET").arg(name);
+        let answer = link.run("reading a setting of Redis", &question).await?;
+        let value = last_text(&answer);
+        settings.push((is_good(&value), format!("redis {name} is {value}")));
+    }
+    Ok(settings)
+}
+
+/// How long a server may take to tell a setting.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The last text in an answer, wherever it is nested.
+fn last_text(answer: &Value) -> String {
+    match answer {
+        Value::Array(values) => values.last().map(last_text).unwrap_or_default(),
+        Value::Map(pairs) => pairs.last().map(|(_, value)| last_text(value)).unwrap_or_default(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) => text.clone(),
+        _ => "unknown".into(),
     }
 }
 
@@ -157,7 +232,7 @@ fn place(url: &str, prefix: &str) -> anyhow::Result<Place> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {
         "" => Ok(Place::Nowhere),
-        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(url.into())),
+        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(Address::parse(url)?)),
         _ if scheme.strip_prefix(prefix).is_some_and(|it| it.starts_with("sqlite")) => {
             Ok(Place::Sqlite(lovage_sqlite::path_of_url(url)?))
         }

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lovage_core::ports::{Broker, Clock as _, ResultBackend};
+use lovage_core::ports::{Clock as _, ResultBackend};
 use lovage_core::{Json, OutboxCall, TaskId};
 use serde_json::Value;
 
 use crate::cli::CallArguments;
 use crate::config::Config;
-use crate::wiring;
-use crate::wiring::SystemClock;
+use crate::wiring::{self, SystemClock};
 
 /// How often the backend is asked. Waiting for a result is the caller's side, and this is a tool for
 /// people: a poll is enough.
@@ -34,14 +33,17 @@ async fn send(
 ) -> anyhow::Result<ExitCode> {
     let (broker, results) = wiring::client(config).await?;
     let now = SystemClock.now();
-    let publication = lovage_celery::publication(&call, now, &config.default_queue);
+    let publication =
+        lovage_celery::call_message(&call, now, &config.default_queue, &config.hostname);
     broker.publish(&[publication]).await.context("cannot send the call")?;
     broker.leave().await.ok();
     if arguments.timeout <= 0.0 {
         println!("{}", call.id);
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(results) = results else { bail!("there is no result backend to wait at; see --timeout") };
+    let Some(results) = results else {
+        bail!("there is no result backend to wait at; see --timeout")
+    };
     let limit = Duration::try_from_secs_f64(arguments.timeout).context("--timeout is no time")?;
     let document = tokio::time::timeout(limit, wait(&*results, &call.id))
         .await
@@ -98,9 +100,10 @@ fn outbox_call(arguments: &CallArguments) -> anyhow::Result<OutboxCall> {
     if !args.is_array() || !kwargs.is_object() {
         bail!("--args is a JSON array and --kwargs a JSON object");
     }
-    let key = arguments.idempotency_key.as_deref().map(|key| {
-        Json::parse(format!("{{\"idempotency-key\": {}}}", Json::string(key)))
-    });
+    let key = arguments
+        .idempotency_key
+        .as_deref()
+        .map(|key| Json::parse(format!("{{\"idempotency-key\": {}}}", Json::string(key))));
     Ok(OutboxCall {
         id: TaskId::from(uuid::Uuid::new_v4().to_string()),
         task: arguments.task.as_str().into(),

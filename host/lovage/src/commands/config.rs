@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use comfy_table::presets::NOTHING;
 use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 
 use crate::cli::ConfigArguments;
 use crate::config::{Config, KEYS};
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["setting", "value", "from", "what it is"]);
+    table.load_style(NOTHING).set_header(["setting", "value", "from", "what it is"]);
     for key in KEYS {
         let (value, origin) = layers.get(key.path);
         table.add_row([key.path, &masked(value), &origin.to_string(), key.doc]);

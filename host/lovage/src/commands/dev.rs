@@ -56,7 +56,9 @@ impl Observer for LiveLines {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Settled { verdict, usage } => println!("  {}", line(verdict, usage)),
-            Event::Quarantined { queue, code } => println!("  {queue}: put a message aside: {code}"),
+            Event::Quarantined { queue, code } => {
+                println!("  {queue}: put a message aside: {code}")
+            }
         }
     }
 }

@@ -45,11 +45,10 @@ pub(crate) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
 
 async fn look(config: &Config) -> Vec<Finding> {
     let mut findings = vec![ends(config).await, kernel()];
-    findings.extend(wiring::durability(config).await.into_iter().map(|(good, what)| Finding {
-        good,
-        what,
-        remedy: "see docs/promises.md for what each setting may lose",
-    }));
+    // A server that cannot be asked is told above.
+    let settings = wiring::durability(config).await.unwrap_or_default();
+    let remedy = "tasks can be lost by that setting: see docs/promises.md";
+    findings.extend(settings.into_iter().map(|(good, what)| Finding { good, what, remedy }));
     findings.push(folder(config).await);
     findings
 }
@@ -80,7 +79,10 @@ fn kernel() -> Finding {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     Finding {
         good: version >= (5, 4),
-        what: format!("Linux {release}{}", if version < (6, 7) { ", 6.7 would be faster" } else { "" }),
+        what: format!(
+            "Linux {release}{}",
+            if version < (6, 7) { ", 6.7 would be faster" } else { "" }
+        ),
         remedy: "Linux 5.4 or newer is needed, 6.7 is faster",
     }
 }

@@ -22,8 +22,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("result_expires", "86400", "seconds that results are kept; 0 keeps them for ever"),
     key("result_extended", "false", "whether results name the task, its arguments and its worker"),
     key("accept_content", "json", "serializers that are read: json, msgpack, yaml"),
-    key("broker_transport_options.global_keyprefix", "", "put before every Redis key of the broker"),
-    key("result_backend_transport_options.global_keyprefix", "", "put before every key of a result"),
+    key(
+        "broker_transport_options.global_keyprefix",
+        "",
+        "put before every Redis key of the broker",
+    ),
+    key(
+        "result_backend_transport_options.global_keyprefix",
+        "",
+        "put before every key of a result",
+    ),
     key("task.default_queue", "celery", "the queue of calls that name none"),
     key("task.time_limit", "30", "seconds until an attempt is ended"),
     key("task.soft_time_limit", "0", "seconds until an attempt is warned; 0 does not"),

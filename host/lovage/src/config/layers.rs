@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::keys::{find, nearest};
 
@@ -55,8 +55,9 @@ impl Layers {
     /// When the file cannot be read, or is no TOML.
     pub(crate) fn of_process(file: Option<&Path>) -> anyhow::Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         let mut layers = Self::default();
         match file {
             Some(path) => {
@@ -94,7 +95,8 @@ impl Layers {
                 toml::Value::Array(elements) => {
                     let texts: Vec<_> = elements.iter().filter_map(toml::Value::as_str).collect();
                     if texts.len() != elements.len() {
-                        self.problems.push(format!("{path} is a list of something else than texts"));
+                        self.problems
+                            .push(format!("{path} is a list of something else than texts"));
                     }
                     texts.join(",")
                 }
@@ -137,10 +139,9 @@ impl Layers {
             Some(key) => {
                 self.values.insert(key.path, (value, origin));
             }
-            None => self.problems.push(format!(
-                "{path} ({origin}) is no setting; did you mean {}?",
-                nearest(path)
-            )),
+            None => self
+                .problems
+                .push(format!("{path} ({origin}) is no setting; did you mean {}?", nearest(path))),
         }
     }
 
@@ -165,14 +166,6 @@ impl Layers {
             (_, Some(home)) if !home.is_empty() => Path::new(home).join(".cache"),
             _ => ".lovage".into(),
         }
-    }
-
-    /// Ends with what is wrong with the layers, if anything is.
-    pub(crate) fn checked(&self) -> anyhow::Result<()> {
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        bail!("the configuration has problems:\n  {}", self.problems.join("\n  "))
     }
 }
 
@@ -201,19 +194,20 @@ mod tests {
         assert_eq!(layers.get("worker.lease").0, "7");
         assert_eq!(layers.get("broker_url").0, "redis://celery");
         assert_eq!(layers.get("task.default_queue"), ("celery", Origin::Default));
-        layers.checked().unwrap();
+        assert!(layers.problems().is_empty());
     }
 
     #[test]
     fn our_own_variable_wins_over_celerys() {
-        let pairs = [("CELERY_BROKER_URL", "redis://celery"), ("LOVAGE_BROKER_URL", "redis://ours")];
+        let pairs =
+            [("CELERY_BROKER_URL", "redis://celery"), ("LOVAGE_BROKER_URL", "redis://ours")];
         assert_eq!(layers("", &pairs).get("broker_url").0, "redis://ours");
     }
 
     #[test]
     fn unknown_keys_are_problems_that_name_the_nearest() {
         let layers = layers("[worker]\nconcurency = 3", &[("LOVAGE_SANDBOX__MEMROY", "1")]);
-        let text = layers.checked().unwrap_err().to_string();
+        let text = layers.problems().join("\n");
         assert!(text.contains("did you mean worker.concurrency?"), "{text}");
         assert!(text.contains("did you mean sandbox.memory?"), "{text}");
     }

@@ -15,8 +15,8 @@ use anyhow::bail;
 use lovage_celery::Accept;
 use lovage_core::{Limits, QueueName};
 
-pub(crate) use keys::{KEYS, Key};
-pub(crate) use layers::{Layers, Origin};
+pub(crate) use keys::KEYS;
+pub(crate) use layers::Layers;
 use parse::Reader;
 
 /// What a worker's configuration means, checked.
@@ -57,7 +57,8 @@ impl Config {
         let mut reader = Reader::new(layers);
         let defaults = Limits::default();
         let default_queue = reader.text("task.default_queue");
-        let mut queues: Vec<_> = reader.list("worker.queues").iter().map(|q| q.as_str().into()).collect();
+        let mut queues: Vec<_> =
+            reader.list("worker.queues").iter().map(|q| q.as_str().into()).collect();
         if queues.is_empty() {
             queues.push(default_queue.as_str().into());
         }
@@ -67,7 +68,8 @@ impl Config {
         let backend = reader.text("result_backend");
         let config = Self {
             broker_url: reader.text("broker_url"),
-            result_backend: (!matches!(&*backend, "" | "disabled" | "disabled://")).then_some(backend),
+            result_backend: (!matches!(&*backend, "" | "disabled" | "disabled://"))
+                .then_some(backend),
             result_expires: Some(reader.seconds("result_expires")).filter(|time| !time.is_zero()),
             result_extended: reader.flag("result_extended"),
             accept: reader.accept("accept_content"),
@@ -81,7 +83,9 @@ impl Config {
             slots: if concurrency == 0 { cores * 8 } else { concurrency },
             executors: if executors == 0 { cores } else { executors },
             drain: reader.seconds("worker.drain"),
-            modules: Some(reader.text("worker.modules")).filter(|it| !it.is_empty()).map(Into::into),
+            modules: Some(reader.text("worker.modules"))
+                .filter(|it| !it.is_empty())
+                .map(Into::into),
             cache: cache(&reader.text("worker.cache"), layers),
             limits: Limits {
                 time: reader.seconds("task.time_limit"),

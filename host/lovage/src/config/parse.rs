@@ -57,7 +57,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn count(&mut self, path: &str) -> usize {
         self.read(path, "is no whole number up to 100000", |text| {
-            if text == "auto" { Some(0) } else { text.parse().ok().filter(|count| *count <= 100_000) }
+            if text == "auto" {
+                Some(0)
+            } else {
+                text.parse().ok().filter(|count| *count <= 100_000)
+            }
         })
     }
 
