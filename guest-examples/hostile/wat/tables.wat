@@ -1,10 +1,9 @@
-;; Grows two tables in turn until none will grow. Tables are memory too, though no linear memory shows it.
+;; Grows a table until it will not grow. Tables are memory too, though no linear memory shows it.
 ;;
 ;; A core module with the canonical ABI written by hand; the host makes it a component when it loads it.
 (module
   (memory (export "memory") 1)
-  (table $first 1 funcref)
-  (table $second 1 funcref)
+  (table $table 1 funcref)
   ;; The manifest, behind the pair (pointer, length) that `describe` returns.
   (data (i32.const 0) "\10\00\00\00\70\00\00\00")
   (data (i32.const 16) "{\22v\22:1,\22abi\22:\22lovage:task@0.1.0\22,\22module\22:\22hostile-tables\22,\22language\22:\22wat\22,\22tasks\22:[{\22name\22:\22hostile.tables\22}]}")
@@ -24,9 +23,8 @@
     (param $task i32) (param $task_length i32) (param $args i32) (param $args_length i32)
     (param $kwargs i32) (param $kwargs_length i32) (result i32)
     (loop $more
-      (i32.and (i32.eq (table.grow $first (ref.null func) (i32.const 10000)) (i32.const -1))
-               (i32.eq (table.grow $second (ref.null func) (i32.const 10000)) (i32.const -1)))
-      (i32.eqz)
+      (table.grow $table (ref.null func) (i32.const 1000))
+      (i32.ne (i32.const -1))
       (br_if $more))
     (unreachable)
     (i32.const 4096)))

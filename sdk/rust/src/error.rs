@@ -188,9 +188,10 @@ fn exception_type(name: &str) -> String {
     }
 }
 
-/// A place in the author's source. A constructor that is passed to `map_err` has none: there the
-/// caller is the standard library or this file.
+/// A place in the author's source. What this crate itself finds wrong has none, and neither has a
+/// constructor that is passed to `map_err`: there the caller is the standard library.
 fn authors(location: &'static Location<'static>) -> Option<&'static Location<'static>> {
+    let ours = file!().trim_end_matches("error.rs");
     let file = location.file();
-    (file != file!() && !file.starts_with("/rustc/")).then_some(location)
+    (!file.starts_with(ours) && !file.starts_with("/rustc/")).then_some(location)
 }

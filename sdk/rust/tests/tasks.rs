@@ -163,6 +163,8 @@ fn errors_have_the_names_of_their_types_and_the_place_where_they_arose() {
             file!()
         )
     );
+    let error = Host::new().call("t.greet", "[]", "{}").unwrap_err();
+    assert_eq!(error.failure().location, None, "the mistake is in the call, not in this crate");
     let name = |error: TaskError| error.failure().exception_type.clone();
     assert_eq!(name(std::io::Error::other("x").into()), "IoError");
     assert_eq!(name(serde_json::from_str::<u8>("x").unwrap_err().into()), "SerdeJsonError");
