@@ -122,17 +122,15 @@ def replace(chance, text):
 def bend_body(chance, text):
     """The envelope is whole, and what is in it is not."""
     whole = json.loads(text)
-    body = bytearray(base64.b64decode(whole["body"]) or b"x") if _is_text(whole) else b"x"
-    body = cut(chance, body.decode(errors="replace")) if chance.random() < 0.5 else b"[" + body
-    whole["body"] = base64.b64encode(body).decode()
+    body = str(whole["body"])
+    encoded = whole["properties"].get("body_encoding") == "base64"
+    body = base64.b64decode(body) if encoded else body.encode()
+    body = body[: chance.randrange(len(body))] if chance.random() < 0.5 else b"[" + body
+    whole["body"] = base64.b64encode(body).decode() if encoded else body.decode(errors="replace")
     return json.dumps(whole).encode()
 
 
 _MUTATIONS = [cut, flip, noise, drop, replace, bend_body]
-
-
-def _is_text(envelope) -> bool:
-    return isinstance(envelope.get("body"), str)
 
 
 def readable(text: bytes) -> bool:
