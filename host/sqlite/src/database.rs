@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::open::open;
 use crate::port_error;
-use crate::work::{Job, Work, serve};
+use crate::work::{Job, Needs, Work, serve};
 
 /// How many works may wait for the thread before the next one waits for its turn to wait.
 const WAITING_MAX: usize = 1_024;
@@ -94,7 +94,20 @@ impl Database {
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.ask(what, true, work).await
+        self.ask(what, Needs::Sync, work).await
+    }
+
+    /// As [`write`](Self::write), but does not wait for the disk: a crash of any process cannot undo
+    /// it, a power cut may. For what a reboot ends anyway, such as leases.
+    ///
+    /// # Errors
+    /// When the work fails, or the transaction: then nothing of it is written.
+    pub async fn write_unsynced<T, W>(&self, what: &'static str, work: W) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.ask(what, Needs::Commit, work).await
     }
 
     /// Does `work` outside any transaction: it must not write. `what` names it in errors.
@@ -106,16 +119,16 @@ impl Database {
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.ask(what, false, work).await
+        self.ask(what, Needs::Nothing, work).await
     }
 
-    async fn ask<T, W>(&self, what: &'static str, writes: bool, work: W) -> Result<T, PortError>
+    async fn ask<T, W>(&self, what: &'static str, needs: Needs, work: W) -> Result<T, PortError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (answer, outcome) = oneshot::channel();
-        if self.requests.send(Box::new(Job::new(work, writes, answer))).await.is_err() {
+        if self.requests.send(Box::new(Job::new(work, needs, answer))).await.is_err() {
             return Err(PortError::permanent(what, "the thread of the SQLite file has ended"));
         }
         outcome
@@ -208,14 +221,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_commit_is_durable_and_every_file_has_a_log() {
+    async fn a_commit_waits_for_the_disk_unless_nothing_in_it_needs_to() {
         let folder = TempDir::new().unwrap();
         let database = database(&folder).await;
-        let read = |c: &Connection| {
-            let mode = c.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
-            Ok((mode, c.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?))
-        };
-        assert_eq!(database.read("read", read).await.unwrap(), ("wal".to_owned(), 2));
+        let level = |c: &Connection| c.query_row("PRAGMA synchronous", [], |row| row.get(0));
+        let nothing = |_: &Connection| Ok(());
+        let mut levels: Vec<i64> = vec![database.read("read", level).await.unwrap()];
+        database.write_unsynced("nothing", nothing).await.unwrap();
+        levels.push(database.read("read", level).await.unwrap());
+        let lazy = database.write_unsynced("nothing", nothing);
+        let (lazy, done) = tokio::join!(lazy, insert(&database, 1));
+        lazy.unwrap();
+        levels.push(database.read("read", level).await.unwrap());
+        assert!(done);
+        let (full, normal) = (2, 1);
+        assert_eq!(levels, [full, normal, full]);
+    }
+
+    #[tokio::test]
+    async fn every_file_has_a_log() {
+        let folder = TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let mode = |c: &Connection| c.query_row("PRAGMA journal_mode", [], |row| row.get(0));
+        let mode: String = database.read("read", mode).await.unwrap();
+        assert_eq!(mode, "wal");
         assert!(database.log_path().exists());
     }
 

@@ -5,7 +5,8 @@
 //! transaction and share its cost, the wait for the disk above all; each answers only once that
 //! transaction is durable. A work that fails takes nothing of its neighbours' with it.
 //!
-//! Every file is in WAL mode with `synchronous = FULL`: what was answered survives a power cut.
+//! Every file is in WAL mode with `synchronous = FULL`: what was answered survives a power cut. Works
+//! that need less say so ([`Database::write_unsynced`]) and wait for no disk.
 //! Transactions begin as `BEGIN IMMEDIATE`, so that they wait for other processes at one place only,
 //! and no longer than a bound.
 //!

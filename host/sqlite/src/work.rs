@@ -11,10 +11,21 @@ const SHARING_MAX: usize = 256;
 /// What came of a work, or the error of the transaction it shared.
 pub(crate) type Outcome<T> = Result<T, Arc<rusqlite::Error>>;
 
+/// What a work needs of the transaction around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needs {
+    /// None at all.
+    Nothing,
+    /// One that a crash of this process cannot undo.
+    Commit,
+    /// One that a power cut cannot undo either.
+    Sync,
+}
+
 /// A closure on its way to the thread, whatever it returns.
 pub(crate) trait Work: Send {
-    /// Whether it needs a transaction.
-    fn writes(&self) -> bool;
+    /// What it needs.
+    fn needs(&self) -> Needs;
 
     /// Does it, and keeps what it returned. Called at most once.
     fn run(&mut self, connection: &Connection) -> Outcome<()>;
@@ -26,14 +37,14 @@ pub(crate) trait Work: Send {
 /// A closure, where its value goes, and the value once it is there.
 pub(crate) struct Job<T, W> {
     work: Option<W>,
-    writes: bool,
+    needs: Needs,
     value: Option<Outcome<T>>,
     answer: oneshot::Sender<Outcome<T>>,
 }
 
 impl<T, W> Job<T, W> {
-    pub(crate) fn new(work: W, writes: bool, answer: oneshot::Sender<Outcome<T>>) -> Self {
-        Self { work: Some(work), writes, value: None, answer }
+    pub(crate) fn new(work: W, needs: Needs, answer: oneshot::Sender<Outcome<T>>) -> Self {
+        Self { work: Some(work), needs, value: None, answer }
     }
 }
 
@@ -42,8 +53,8 @@ where
     T: Send,
     W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
 {
-    fn writes(&self) -> bool {
-        self.writes
+    fn needs(&self) -> Needs {
+        self.needs
     }
 
     fn run(&mut self, connection: &Connection) -> Outcome<()> {
@@ -76,11 +87,13 @@ where
 
 /// Does works until nobody can send any more.
 pub(crate) fn serve(connection: &Connection, mut inbox: mpsc::Receiver<Box<dyn Work>>) {
-    let mut writes = Vec::new();
+    let mut writes: Vec<Box<dyn Work>> = Vec::new();
+    // As the connection was opened.
+    let mut level = Needs::Sync;
     while let Some(first) = inbox.blocking_recv() {
         let mut next = Some(first);
         while let Some(mut work) = next {
-            if work.writes() {
+            if work.needs() > Needs::Nothing {
                 writes.push(work);
             } else {
                 let _ = work.run(connection);
@@ -89,10 +102,28 @@ pub(crate) fn serve(connection: &Connection, mut inbox: mpsc::Receiver<Box<dyn W
             next = if writes.len() < SHARING_MAX { inbox.try_recv().ok() } else { None };
         }
         if !writes.is_empty() {
-            let outcome = share(connection, &mut writes).map_err(Arc::new);
+            let outcome = synchronise(connection, &mut level, &writes)
+                .and_then(|()| share(connection, &mut writes))
+                .map_err(Arc::new);
             writes.drain(..).for_each(|work| work.conclude(&outcome));
         }
     }
+}
+
+/// Has the next commit wait for the disk only if one of these works needs it. The log is one file: a
+/// commit that waits makes everything before it as safe as itself.
+fn synchronise(
+    connection: &Connection,
+    level: &mut Needs,
+    works: &[Box<dyn Work>],
+) -> rusqlite::Result<()> {
+    let needed = works.iter().map(|work| work.needs()).max().unwrap_or(Needs::Sync);
+    if needed != *level {
+        let name = if needed == Needs::Sync { "FULL" } else { "NORMAL" };
+        connection.pragma_update(None, "synchronous", name)?;
+        *level = needed;
+    }
+    Ok(())
 }
 
 /// Runs all works in one transaction; undoes only those that fail by themselves.

@@ -9,7 +9,8 @@
 //!   never touched. Order is kombu's: first in, first out; its tables know no priorities.
 //! * **Settling** is one transaction for everything that lives in this file: see [`SqliteSettle`].
 //! * **Waiting** costs no polling: the kernel tells of writes to the file.
-//! * Calls that wait for the file together share one transaction and one wait for the disk.
+//! * Calls that wait for the file together share one transaction and one wait for the disk. Taking
+//!   and leases wait for none: what a power cut undoes of them, the reboot has ended anyway.
 //!
 //! The file must be on a local disk: SQLite's log needs memory that all its users share, and leases
 //! run by the clock of the one machine they are on.
@@ -130,7 +131,7 @@ impl SqliteBroker {
             })?;
         let (names, own) = (settings.queues.clone(), leases.clone());
         let (queues, session) = database
-            .write("begin a session", move |connection| {
+            .write_unsynced("begin a session", move |connection| {
                 let queue = |name: QueueName| {
                     Ok(Queue { id: queue::queue_id(connection, name.as_str())?, name })
                 };
@@ -181,7 +182,7 @@ impl SqliteBroker {
             }
             Ok(Take::Some(all, next))
         };
-        match self.database.write("receive", take).await? {
+        match self.database.write_unsynced("receive", take).await? {
             Take::Some(taken, next) => Ok((self.hand_out(taken), next)),
             Take::Over => {
                 let mut lost = self.begin_anew().await?;
@@ -215,7 +216,7 @@ impl SqliteBroker {
     async fn begin_anew(&self) -> Result<Vec<Receipt>, PortError> {
         let leases = self.leases.clone();
         let begin = move |connection: &rusqlite::Connection| leases.begin(connection);
-        let session = self.database.write("begin a session", begin).await?;
+        let session = self.database.write_unsynced("begin a session", begin).await?;
         self.session.store(session, Ordering::Release);
         let mut lost: Vec<_> = self.held().claims.drain().map(|(receipt, _)| receipt).collect();
         lost.sort_unstable();
@@ -307,7 +308,7 @@ impl Broker for SqliteBroker {
     async fn renew(&self) -> Result<Vec<Receipt>, PortError> {
         let (leases, session) = (self.leases.clone(), self.session());
         let extend = move |connection: &rusqlite::Connection| leases.extend(connection, session);
-        let lives = self.database.write("renew the session's lease", extend).await?;
+        let lives = self.database.write_unsynced("renew the session's lease", extend).await?;
         let over =
             if lives || session != self.session() { Vec::new() } else { self.begin_anew().await? };
         let mut lost = std::mem::take(&mut self.held().lost);
@@ -326,7 +327,7 @@ impl Broker for SqliteBroker {
             queue::forget_strays(connection)?;
             Ok((returned, shown, next, queue::trim_kept(connection, kept_max, kept_since)?))
         };
-        let (returned, shown, next, trimmed) = self.database.write("sweep", sweep).await?;
+        let (returned, shown, next, trimmed) = self.database.write_unsynced("sweep", sweep).await?;
         if returned > 0 {
             info!(messages = returned, "Gave messages of dead sessions back to their queues");
         }
@@ -342,7 +343,7 @@ impl Broker for SqliteBroker {
     async fn leave(&self) -> Result<(), PortError> {
         let session = self.session();
         let leave = move |connection: &rusqlite::Connection| lease::end(connection, session);
-        self.database.write("leave", leave).await?;
+        self.database.write_unsynced("leave", leave).await?;
         self.held().claims.clear();
         Ok(())
     }
