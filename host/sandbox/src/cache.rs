@@ -1,14 +1,97 @@
-//! The native code that is kept on disk.
+//! The worker's side of compiling: it starts compiler processes and keeps what they wrote.
+//!
+//! Native code is loaded as it is, so whoever can write it owns every executor. It therefore lives in
+//! a directory that is the worker's alone, under a name that stands for the WebAssembly and for the
+//! engine, beside a tag that authenticates it. What does not fit its tag is compiled again, and
+//! never loaded.
 
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::{CompileError, Compiled};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use lovage_core::Digest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-/// The worker's side of compiling.
+use crate::compile::Description;
+use crate::{ModuleKind, Refusal, child, engine};
+
+/// How long a compiler process may take, by the clock on the wall.
+const COMPILE_TIME: Duration = Duration::from_secs(120);
+
+/// A module that is ready to be loaded by executors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// The SHA-256 of the WebAssembly.
+    pub digest: Digest,
+    /// Where the native code is.
+    pub path: PathBuf,
+    /// What kind of module it is.
+    pub kind: ModuleKind,
+    /// The text of its custom section `lovage-manifest`, if it has one. Unchecked.
+    pub manifest: Option<String>,
+    /// Whether it was compiled now, and not found in the cache.
+    pub fresh: bool,
+}
+
+/// Why there is no native code.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The module is at fault; trying again is of no use.
+    #[error("the module is refused")]
+    Refused(#[from] Refusal),
+    /// Its compiler process reached a limit of memory or CPU time, and died.
+    #[error("compiling takes more than the {0} allowed")]
+    TooExpensive(&'static str),
+    /// This machine is at fault.
+    #[error("{what}")]
+    Host {
+        /// What failed.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CompileError {
+    /// The code that people and programs know it by; it does not change between versions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::TooExpensive(_) => "compile-too-expensive",
+            Self::Host { .. } => "compiler-failed",
+        }
+    }
+
+    pub(crate) fn host(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Host { what, source }
+    }
+}
+
+/// The worker's side of compiling. Clones share one cache, and compile one module at a time.
+#[derive(Debug, Clone)]
+pub struct Compiler(Arc<Shared>);
+
 #[derive(Debug)]
-pub struct Compiler {
+struct Shared {
     program: PathBuf,
     directory: PathBuf,
+    key: [u8; 32],
+    compatibility: u64,
+    one_at_a_time: Mutex<()>,
+}
+
+/// What lies beside the native code: what it is, and the proof that we wrote both.
+#[derive(Serialize, Deserialize)]
+struct Tag {
+    description: Description,
+    mac: String,
 }
 
 impl Compiler {
@@ -16,18 +99,157 @@ impl Compiler {
     /// `directory`, which is created with mode 0700.
     ///
     /// # Errors
-    /// When the directory or the key in it cannot be read or created.
+    /// When the directory or the key in it cannot be read or created, or others may write there.
     pub fn open(program: PathBuf, directory: PathBuf) -> Result<Self, CompileError> {
-        Ok(Self { program, directory })
+        let name = directory.display().to_string();
+        let failed = |source| CompileError::Host {
+            what: format!("the native cache {name} cannot be used"),
+            source,
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
+        let mode = fs::metadata(&directory).map_err(failed)?.mode();
+        if mode & 0o022 != 0 {
+            return Err(failed(io::Error::other("others than its owner may write to it")));
+        }
+        let key = key(&directory).map_err(failed)?;
+        let engine = engine::compiling().map_err(|error| failed(io::Error::other(error)))?;
+        let compatibility = engine::compatibility(&engine);
+        let one_at_a_time = Mutex::new(());
+        Ok(Self(Arc::new(Shared { program, directory, key, compatibility, one_at_a_time })))
     }
 
-    /// The native code of a module, from the cache if it is there. One at a time; needs a tokio
-    /// runtime with time and I/O.
+    /// The native code of a module: from the cache if it is there and authentic, and else compiled.
     ///
     /// # Errors
     /// When the module is refused, or its compiler process died or could not be started.
     pub async fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
-        let _ = (wasm, &self.program, &self.directory);
-        std::future::ready(Err(CompileError::Io("unimplemented".into(), std::io::Error::other("")))).await
+        let (shared, wasm) = (Arc::clone(&self.0), wasm.to_vec());
+        let compiling = tokio::task::spawn_blocking(move || shared.compile(&wasm));
+        compiling.await.unwrap_or_else(|error| {
+            Err(CompileError::host("the compiling thread failed")(io::Error::other(error)))
+        })
     }
+}
+
+impl Shared {
+    fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest: [u8; 32] = Sha256::digest(wasm).into();
+        let name = Sha256::new_with_prefix(digest)
+            .chain_update(self.compatibility.to_le_bytes())
+            .finalize();
+        let path = self.directory.join(format!("{}.native", hex::encode(name)));
+        let found = self.authentic(&path);
+        let fresh = found.is_none();
+        let description = match found {
+            Some(description) => description,
+            None => self.make(wasm, &path)?,
+        };
+        let Description { kind, manifest } = description;
+        Ok(Compiled { digest: Digest::from_bytes(digest), path, kind, manifest, fresh })
+    }
+
+    /// What is known of the native code, if it is there and is what we wrote.
+    fn authentic(&self, path: &Path) -> Option<Description> {
+        let tag = read_bounded(&path.with_extension("tag"), TAG_BYTES_MAX).ok()?;
+        let tag: Tag = serde_json::from_slice(&tag).ok()?;
+        let claimed = hex::decode(&tag.mac).ok()?;
+        let native = File::open(path).ok()?;
+        let mac = self.mac(native, path, &tag.description).ok()?;
+        mac.verify_slice(&claimed).ok()?;
+        Some(tag.description)
+    }
+
+    fn mac(
+        &self,
+        mut native: impl io::Read,
+        path: &Path,
+        description: &Description,
+    ) -> io::Result<Hmac<Sha256>> {
+        let mut mac = <Hmac<Sha256>>::new_from_slice(&self.key).map_err(io::Error::other)?;
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let description = serde_json::to_vec(description)?;
+        for part in [name, &description] {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        let mut chunk = vec![0; 256 << 10];
+        loop {
+            match native.read(&mut chunk)? {
+                0 => return Ok(mac),
+                read => mac.update(chunk.get(..read).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Runs a compiler process. What it wrote gets its name last, so that no name is ever of a part.
+    fn make(&self, wasm: &[u8], path: &Path) -> Result<Description, CompileError> {
+        let own = std::process::id();
+        let input = path.with_extension(format!("{own}.wasm"));
+        let output = path.with_extension(format!("{own}.out"));
+        let answer = path.with_extension(format!("{own}.answer"));
+        let made = self.run(wasm, [&input, &output, &answer]).and_then(|description| {
+            self.keep(&output, path, &description)
+                .map_err(CompileError::host("native code cannot be kept"))?;
+            Ok(description)
+        });
+        for leftover in [input, output, answer] {
+            let _ = fs::remove_file(leftover);
+        }
+        made
+    }
+
+    fn run(&self, wasm: &[u8], files: [&Path; 3]) -> Result<Description, CompileError> {
+        let [input, ..] = files;
+        let written = private(input).and_then(|mut file| file.write_all(wasm));
+        written.map_err(CompileError::host("a module cannot be handed to its compiler"))?;
+        child::compile(&self.program, files, COMPILE_TIME)
+    }
+
+    fn keep(&self, output: &Path, path: &Path, description: &Description) -> io::Result<()> {
+        let native = File::open(output)?;
+        native.sync_all()?;
+        let mac = self.mac(native, path, description)?.finalize().into_bytes();
+        let tag = Tag { description: description.clone(), mac: hex::encode(mac) };
+        let tag_path = path.with_extension("tag");
+        let part = path.with_extension(format!("{}.part", std::process::id()));
+        private(&part)?.write_all(&serde_json::to_vec(&tag)?)?;
+        // A tag without its code, or with older code, does not fit: it is compiled again.
+        fs::rename(&part, &tag_path)?;
+        fs::rename(output, path)
+    }
+}
+
+/// Bytes of a tag with the largest manifest that is read.
+const TAG_BYTES_MAX: u64 = 4 << 20;
+
+/// The key of this cache, made on first use.
+fn key(directory: &Path) -> io::Result<[u8; 32]> {
+    let path = directory.join("key");
+    let mut key = [0; 32];
+    if !path.exists() {
+        rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+        let part = directory.join(format!("key.{}", std::process::id()));
+        private(&part)?.write_all(&key)?;
+        // The first of several workers wins; all read what it wrote.
+        let linked = fs::hard_link(&part, &path);
+        fs::remove_file(&part)?;
+        linked.or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    let found = read_bounded(&path, 33)?;
+    key = found.try_into().map_err(|_| io::Error::other("its key has not 32 bytes"))?;
+    Ok(key)
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -7,13 +7,35 @@
 //! * [`compile_main`] is the whole life of a compiler process (`lovage compile`).
 //! * [`Compiler`] is the worker's side: it starts compiler processes, and keeps what they wrote.
 //!
+//! An attempt that is in an executor belongs to these: `places` gives it a place and turns, `queue`
+//! says whose turn it is, `instance` runs it, `guest` is what the host keeps for it, `imports` what
+//! it may call, `limits` and `deadline` what it may use, and `trap` tells of what it died.
+//!
 //! Deliberately absent: brokers, stores, the network, files other than native code to load, and any
 //! trust in what a guest says.
 
 mod cache;
+mod child;
+mod command;
 mod compile;
+mod deadline;
+mod engine;
+mod guest;
+mod imports;
+mod instance;
+mod limits;
+mod link;
+mod module;
+mod places;
+mod queue;
 mod serve;
+mod streams;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod trap;
 
-pub use cache::Compiler;
-pub use compile::{CompileError, Compiled, ModuleKind, Refusal, compile_main};
+pub use cache::{CompileError, Compiled, Compiler};
+pub use compile::{ModuleKind, Refusal, compile_main};
 pub use serve::{ServeError, serve};

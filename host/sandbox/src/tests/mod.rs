@@ -1,0 +1,7 @@
+//! What guests can do to an executor, and what they cannot.
+
+mod cost;
+mod deaths;
+mod host_calls;
+mod protocol;
+mod turns;
