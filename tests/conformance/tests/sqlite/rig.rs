@@ -1,7 +1,7 @@
 //! A SQLite file for one test, and a foreign process's view of it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,8 @@ use tempfile::TempDir;
 /// One file in a folder of its own.
 pub(crate) struct SqliteRig {
     folder: TempDir,
+    /// A producer's connection, kept: closing the last one of a file is slow.
+    producer: OnceLock<Mutex<Connection>>,
 }
 
 /// The machine's clock.
@@ -43,7 +45,7 @@ pub(crate) async fn begin(database: Database, lease: Duration) -> SqliteBroker {
 
 impl SqliteRig {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().expect("a folder") }
+        Self { folder: TempDir::new().expect("a folder"), producer: OnceLock::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -82,7 +84,9 @@ impl BrokerRig for SqliteRig {
     }
 
     async fn send(&self, queue: &str, _priority: u8, message: Bytes) {
-        let connection = self.connection();
+        let connection = self.producer.get_or_init(|| Mutex::new(self.connection()));
+        let connection = connection.lock().expect("a connection");
+        connection.pragma_update(None, "synchronous", "OFF").expect("set");
         connection
             .execute("INSERT OR IGNORE INTO kombu_queue (name) VALUES (?1)", [queue])
             .expect("queue");
