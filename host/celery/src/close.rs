@@ -213,7 +213,7 @@ impl<'a> Close<'a> {
         disposal: Disposal,
     ) -> Closing {
         let receipt = self.verdict.invocation.delivery.receipt;
-        Closing { receipt, results, publications, disposal }
+        Closing { receipt, ledger: None, results, publications, disposal }
     }
 
     /// Whether anybody wants the result: the call says, or else its task.

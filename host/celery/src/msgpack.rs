@@ -11,14 +11,15 @@ use crate::{DecodeError, number, typed};
 /// `json` module makes them.
 pub(crate) fn to_json(data: &[u8]) -> Result<String, DecodeError> {
     let mut json = String::with_capacity(data.len() * 2);
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(data);
+    let mut rest = data;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     deserializer.set_max_depth(DEPTH_MAX + 1);
     match (Value { json: &mut json, key: false }).deserialize(&mut deserializer) {
         Ok(()) => {}
         Err(rmp_serde::decode::Error::DepthLimitExceeded) => return Err(DecodeError::TooDeep),
         Err(error) => return Err(DecodeError::Body(error.to_string())),
     }
-    if !deserializer.get_ref().is_empty() {
+    if !rest.is_empty() {
         return Err(DecodeError::Body("data after the value".into()));
     }
     Ok(json)

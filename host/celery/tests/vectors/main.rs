@@ -1,0 +1,16 @@
+//! Every recorded message and document of the kinds `msg-*`, `bad-*` and `result-*`, and the
+//! messages that Celery's own worker sent in the recorded runs.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly"
+)]
+
+mod follow_ups;
+mod load;
+mod malformed;
+mod messages;
+mod mutations;
+mod results;
