@@ -27,10 +27,15 @@ pub(crate) struct Source<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// A member of a group that is sent together.
-struct Member<'a> {
-    group: &'a TaskId,
-    index: i64,
+/// What a signature is sent with besides its own.
+struct Sending<'a> {
+    id: &'a TaskId,
+    /// The group that it leaves in, and its place there.
+    member: Option<(&'a TaskId, u32)>,
+    /// What comes before its own arguments, unless it is immutable.
+    first: JsonPart<'a>,
+    /// What is to follow it.
+    chain: JsonPart<'a>,
 }
 
 impl Source<'_> {
@@ -48,7 +53,9 @@ impl Source<'_> {
             None | Some([]) => {}
             Some([only]) => {
                 let id = self.follow_up_id(only, "callback", 0);
-                self.send(&mut leaving, only, &id, None, &[result], JsonPart::NULL);
+                let chain = JsonPart::NULL;
+                let sending = Sending { id: &id, member: None, first: result, chain };
+                leaving.publications.push(self.publication(only, &sending));
                 leaving.children.push(Child::Task(id));
             }
             Some(several) => self.send_group(&mut leaving, several, "callback", result),
@@ -79,7 +86,8 @@ impl Source<'_> {
         let Some(link) = elements.pop().and_then(Signature::of) else { return };
         let rest = joined(&elements);
         let id = self.follow_up_id(&link, "chain", 0);
-        self.send(leaving, &link, &id, None, &[result], rest.as_part());
+        let sending = Sending { id: &id, member: None, first: result, chain: rest.as_part() };
+        leaving.publications.push(self.publication(&link, &sending));
         leaving.children.push(Child::Task(id));
     }
 
@@ -94,24 +102,18 @@ impl Source<'_> {
         let mut members = Vec::with_capacity(signatures.len());
         for (index, signature) in (0_u32..).zip(signatures) {
             let id = self.follow_up_id(signature, role, index);
-            let member = Member { group: &group, index: index.into() };
-            self.send(leaving, signature, &id, Some(&member), &[first], JsonPart::NULL);
+            let member = Some((&group, index));
+            let sending = Sending { id: &id, member, first, chain: JsonPart::NULL };
+            leaving.publications.push(self.publication(signature, &sending));
             members.push(id);
         }
         leaving.children.push(Child::Group { id: group, members });
     }
 
-    /// Sends one signature with `first` before its own arguments, unless it is immutable.
-    fn send(
-        &self,
-        leaving: &mut FollowUps,
-        signature: &Signature<'_>,
-        id: &TaskId,
-        member: Option<&Member<'_>>,
-        first: &[JsonPart<'_>],
-        chain: JsonPart<'_>,
-    ) {
-        let mut arguments = if signature.immutable { Vec::new() } else { first.to_vec() };
+    /// The message of one signature.
+    fn publication(&self, signature: &Signature<'_>, sending: &Sending<'_>) -> Publication {
+        let Sending { id, member, first, chain } = *sending;
+        let mut arguments = if signature.immutable { Vec::new() } else { vec![first] };
         signature.args.each_element(|element| arguments.push(element));
         let arguments = joined(&arguments);
         let text = |name| signature.option_text(name);
@@ -127,9 +129,9 @@ impl Source<'_> {
             Outgoing::new(&signature.task, id.as_str(), queue, &self.settings.hostname);
         outgoing.root_id = self.root_id();
         outgoing.parent_id = Some(self.invocation.id.as_str());
-        outgoing.group = member.map(|member| member.group.as_str()).or(group.as_deref());
+        outgoing.group = member.map(|(group, _)| group.as_str()).or(group.as_deref());
         outgoing.group_index =
-            member.map(|member| member.index).or_else(|| number("group_index").map(whole));
+            member.map(|(_, index)| index.into()).or_else(|| number("group_index").map(whole));
         outgoing.eta = signature.eta(self.now);
         outgoing.expires = signature.expires(self.now);
         outgoing.time_limit = [link("time_limit"), link("soft_time_limit")];
@@ -149,7 +151,7 @@ impl Source<'_> {
         outgoing.exchange = exchange.as_deref().unwrap_or_default();
         outgoing.routing_key = routing_key.as_deref().unwrap_or(queue);
         outgoing.priority = number("priority").map_or(0, priority);
-        leaving.publications.push(outgoing.publication(self.now));
+        outgoing.publication(self.now)
     }
 
     fn outbox_call(&self, call: &OutboxCall) -> Publication {

@@ -33,13 +33,12 @@ struct Value<'a> {
 }
 
 impl Value<'_> {
-    fn word<E>(self, word: &str) -> Result<(), E> {
+    fn word(self, word: &str) {
         if self.key {
             write_json_string(self.json, word);
         } else {
             self.json.push_str(word);
         }
-        Ok(())
     }
 }
 
@@ -59,23 +58,28 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.word("null")
+        self.word("null");
+        Ok(())
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.word(if value { "true" } else { "false" })
+        self.word(if value { "true" } else { "false" });
+        Ok(())
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.word(&value.to_string())
+        self.word(&value.to_string());
+        Ok(())
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.word(&value.to_string())
+        self.word(&value.to_string());
+        Ok(())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.word(&number::float(value))
+        self.word(&number::float(value));
+        Ok(())
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
@@ -152,7 +156,7 @@ mod tests {
         {
             assert_eq!(to_json(data).unwrap_err().code(), "malformed-body", "{data:?}");
         }
-        assert_eq!(to_json(&[0x91; 1_000_000]).unwrap_err().code(), "body-too-deep");
+        assert_eq!(to_json(&vec![0x91; 1_000_000]).unwrap_err().code(), "body-too-deep");
     }
 
     #[test]

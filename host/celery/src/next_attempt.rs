@@ -1,6 +1,6 @@
 //! The message of the next attempt.
 
-use lovage_core::{Invocation, Json, JsonPart, Message, Parts, Publication, Timestamp};
+use lovage_core::{Invocation, Json, JsonPart, Message, Parts, Publication, TaskId, Timestamp};
 
 use crate::CloseSettings;
 use crate::iso::format_timestamp;
@@ -107,9 +107,9 @@ fn from_protocol_1(
     let id = invocation.id.as_str();
     let queue = invocation.queue().as_str();
     let mut outgoing = Outgoing::new(invocation.task.as_str(), id, queue, &settings.hostname);
-    outgoing.root_id = invocation.root_id.as_ref().map_or(id, |root| root.as_str());
+    outgoing.root_id = invocation.root_id.as_ref().map_or(id, TaskId::as_str);
     outgoing.parent_id = Some(id);
-    outgoing.group = invocation.group.as_ref().map(|group| group.as_str());
+    outgoing.group = invocation.group.as_ref().map(TaskId::as_str);
     outgoing.group_index = invocation.group_index;
     outgoing.retries = invocation.retries.saturating_add(1);
     outgoing.eta = Some(at);

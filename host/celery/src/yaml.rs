@@ -70,9 +70,9 @@ impl Writer {
                 let start = self.json.len();
                 let value = Scalar::of(text, *style, tag.as_deref())?;
                 if key {
-                    value.push_key(&mut self.json)?
+                    value.push_key(&mut self.json)?;
                 } else {
-                    value.push(&mut self.json)
+                    value.push(&mut self.json);
                 }
                 self.keep_since(start, *anchor);
                 Ok(())
@@ -263,6 +263,8 @@ fn malformed<T>(why: &str) -> Result<T, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::to_json;
 
     #[test]
@@ -301,7 +303,7 @@ mod tests {
         let mut bomb = String::from("- &a0 [zzzzzzzzzz]\n");
         for level in 1..40 {
             let before = level - 1;
-            bomb.push_str(&format!("- &a{level} [*a{before}, *a{before}, *a{before}]\n"));
+            writeln!(bomb, "- &a{level} [*a{before}, *a{before}, *a{before}]").unwrap();
         }
         assert_eq!(to_json(&bomb, 100_000).unwrap_err().code(), "body-too-large");
     }

@@ -228,7 +228,7 @@ fn outbox_calls_leave_with_success_and_are_its_children() {
         kwargs: Json::empty_object(),
         queue: None,
         countdown: Some(Duration::from_secs(10)),
-        expires: Some(Duration::from_secs(60)),
+        expires: Some(Duration::from_mins(1)),
         priority: Some(6),
         ignore_result: true,
         headers: Some(Json::parse(r#"{"tenant": "acme", "shadow": "mail"}"#).unwrap()),
@@ -244,7 +244,7 @@ fn outbox_calls_leave_with_success_and_are_its_children() {
     assert_eq!((read.parent_id, read.root_id), (Some(id), root));
     assert_eq!(read.eta, Some(NOW.after(Duration::from_secs(10))));
     assert_eq!(sent.not_before, read.eta);
-    assert_eq!(read.expires, Some(NOW.after(Duration::from_secs(60))));
+    assert_eq!(read.expires, Some(NOW.after(Duration::from_mins(1))));
     assert_eq!((read.ignore_result, read.shadow.as_deref()), (Some(true), Some("mail")));
     assert!(
         sent.parts.properties.contains(r#""expiration": "60000""#),

@@ -2,10 +2,12 @@
 //! messages that Celery's own worker sent in the recorded runs.
 #![expect(
     clippy::expect_used,
+    clippy::float_cmp,
+    clippy::format_push_string,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test fails loudly"
+    reason = "a test fails loudly, compares what was written as it was written, and is not in a hurry"
 )]
 
 mod follow_ups;

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use crate::load::{envelope, sent, vector, vectors};
 
-/// Which recordings are read, which are refused, and what the real worker did with those.
-const EXPECTED: [(&str, Result<(), (&str, Settled)>); 29] = [
+/// Whether a message is read, or else the error's code and what the real worker did with it.
+type Expected = Result<(), (&'static str, Settled)>;
+
+/// Each recording and what becomes of it.
+const EXPECTED: [(&str, Expected); 29] = [
     ("bad-after-bad-envelope", Ok(())),
     ("bad-args-in-payload-list", Err(("malformed-keyword-arguments", Settled::Rejected))),
     ("bad-bad-compression", Err(("unknown-compression", Settled::Acknowledged))),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lovage_celery::{Accept, Route, decode, encode_envelope, parse_timestamp, parts_of_envelope};
-use lovage_core::{Delivery, Invocation, Json, JsonPart, Message, Timestamp};
+use lovage_core::{Delivery, Invocation, Json, JsonPart, Message, TaskId, Timestamp};
 use serde_json::Value;
 
 use crate::load::{amqp, delivery, envelope, meaning, vectors};
@@ -111,7 +111,7 @@ fn check_fields(name: &str, call: &Invocation, fields: JsonPart<'_>) {
         (&call.parent_id, text("parent_id")),
         (&call.group, group),
     ] {
-        assert_eq!(read.as_ref().map(|id| id.as_str()), recorded.as_deref(), "{name}");
+        assert_eq!(read.as_ref().map(TaskId::as_str), recorded.as_deref(), "{name}");
     }
     let number = |field| fields.member(field).and_then(JsonPart::as_number);
     assert_eq!(f64::from(call.retries), number("retries").unwrap_or(0.0), "{name}");
