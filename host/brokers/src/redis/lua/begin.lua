@@ -1,4 +1,4 @@
 -- ARGV: session, lease in ms, the number of its next receipt.
-redis.call('ZADD', sessions, now + ARGV[2], ARGV[1])
+lease_until(ARGV[1], now + ARGV[2])
 redis.call('HSET', inflight(ARGV[1]), 'next', ARGV[3])
 return 1

@@ -17,6 +17,13 @@ local function alive(session)
   return ends and tonumber(ends) > now
 end
 
+-- Sets when a lease ends. A server that is full refuses a script's first write if that needs memory,
+-- and none of the later ones; that it is full must end no lease, and keep nobody from emptying it.
+local function lease_until(session, moment)
+  redis.call('ZREM', sessions, session)
+  redis.call('ZADD', sessions, moment, session)
+end
+
 local function failure(answer) return type(answer) == 'table' and answer.err or nil end
 
 -- An entry is `<deliveries> <length of the list's name> <list><message>`: it can be put back

@@ -2,7 +2,7 @@
 -- which kept messages go. Returns ms until the next thing is due (-1 for never), and of one session
 -- that is over its name, and receipt and message of the youngest it holds, the youngest first.
 local ended = ARGV[1]
-if ended ~= '' then redis.call('ZADD', sessions, 'XX', 0, ended) end
+if ended ~= '' and redis.call('ZSCORE', sessions, ended) then lease_until(ended, 0) end
 wake(1000)
 local gone = redis.call('XTRIM', kept, 'MINID', '~', string.format('%.0f', now - ARGV[2]))
 if gone > 0 then redis.call('INCRBY', removed, gone) end

@@ -5,6 +5,7 @@ local hash = inflight(ARGV[1])
 if not alive(ARGV[1]) then return -1 end
 local numbers = {}
 for index = 4, #ARGV do numbers[ARGV[index]] = index - 4 end
+redis.call('HDEL', hash, 'next')
 redis.call('HSET', hash, 'next', ARGV[3])
 local found = { next_due() }
 for number = tonumber(ARGV[2]), ARGV[3] - 1 do
