@@ -158,13 +158,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips whole words of eight bytes that hold neither a quote, a backslash nor a control
-    /// character: nearly all of a message is inside strings.
+    /// Goes to the next quote, backslash or control character, eight bytes at a time: nearly all of
+    /// a message is inside strings. The last bytes of the text are left to the caller.
     fn plain(&mut self) {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let (words, _) = rest.as_chunks::<8>();
-        let skipped = words.iter().take_while(|word| !is_special(u64::from_le_bytes(**word)));
-        self.at += skipped.count() * 8;
+        for word in words {
+            match special(u64::from_le_bytes(*word)) {
+                None => self.at += 8,
+                Some(place) => {
+                    self.at += place;
+                    return;
+                }
+            }
+        }
     }
 
     fn escape(&mut self) -> Result<(), JsonError> {
@@ -229,9 +236,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether one of the eight bytes is a quote, a backslash or a control character. Each test sets the
-/// top bit of a byte that matches, and may set it for the bytes above it too; never for none.
-const fn is_special(word: u64) -> bool {
+/// The place of the first of eight bytes that is a quote, a backslash or a control character.
+///
+/// Each test sets the top bit of a byte that matches. It may set it for bytes above that one, too,
+/// but never below, so the lowest is right.
+const fn special(word: u64) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
     const fn zero(word: u64) -> u64 {
@@ -240,12 +249,13 @@ const fn is_special(word: u64) -> bool {
     let quote = zero(word ^ (ONES * 0x22));
     let backslash = zero(word ^ (ONES * 0x5c));
     let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & TOPS != 0
+    let marks = (quote | backslash | control) & TOPS;
+    if marks == 0 { None } else { Some((marks.trailing_zeros() / 8) as usize) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Scanner, is_special};
+    use super::{Scanner, special};
 
     #[test]
     fn every_byte_is_told_apart_at_every_place() {
@@ -254,7 +264,11 @@ mod tests {
                 let mut word = *b"abcdefgh";
                 word[place] = byte;
                 let expected = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(is_special(u64::from_le_bytes(word)), expected, "{byte} at {place}");
+                let found = special(u64::from_le_bytes(word));
+                assert_eq!(found, expected.then_some(place), "{byte} at {place}");
+                word[7] = b'"';
+                let first = if expected { place } else { 7 };
+                assert_eq!(special(u64::from_le_bytes(word)), Some(first), "{byte} at {place}");
             }
         }
     }
