@@ -38,7 +38,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            fuel: 10_000_000_000,
+            fuel: 1_000_000_000_000,
             memory_bytes: 128 << 20,
             time: Duration::from_secs(30),
             soft_time: None,

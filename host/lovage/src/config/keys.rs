@@ -45,7 +45,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("worker.lease", "30", "seconds that work stays reserved for a worker that is silent"),
     key("worker.drain", "25", "seconds that a stopping worker waits for what runs"),
     key("sandbox.memory", "128MiB", "memory of an attempt, over all memories and tables"),
-    key("sandbox.fuel", "10000000000", "units of fuel of an attempt, about one an instruction"),
+    key("sandbox.fuel", "1000000000000", "units of fuel of an attempt, about one an instruction"),
     key("sandbox.cpu_time", "30", "seconds of CPU time of an attempt"),
     key("sandbox.argument_bytes", "1MiB", "arguments of a call"),
     key("sandbox.result_bytes", "1MiB", "result of a call"),
