@@ -135,23 +135,6 @@ mod tests {
     use super::{SchemaError, VERSION, prepare};
 
     #[test]
-    fn kombus_tables_are_made_as_sqlalchemy_makes_them() {
-        let vector = include_str!("../../../../tests/vectors/sql-transport.json");
-        let vector: serde_json::Value = serde_json::from_str(vector).unwrap();
-        let connection = Connection::open_in_memory().unwrap();
-        prepare(&connection).unwrap().unwrap();
-        prepare(&connection).unwrap().unwrap();
-        let mut compared = 0;
-        for (name, object) in vector["after_publish"].as_object().unwrap() {
-            let find = "SELECT sql FROM sqlite_master WHERE name = ?1";
-            let sql: String = connection.query_row(find, [name], |row| row.get(0)).unwrap();
-            assert_eq!(Some(sql.as_str()), object["sql"].as_str(), "{name}");
-            compared += 1;
-        }
-        assert_eq!(compared, 6);
-    }
-
-    #[test]
     fn a_file_of_a_later_version_is_refused() {
         let connection = Connection::open_in_memory().unwrap();
         prepare(&connection).unwrap().unwrap();

@@ -136,3 +136,27 @@ app.backend.store_result('two', ValueError('x'), 'FAILURE', traceback='tb')
     assert!(results.store(&[record("one", failure)]).await[0].is_ok());
     assert!(results.load(&"one".into()).await.unwrap().unwrap().contains("SUCCESS"));
 }
+
+#[tokio::test]
+async fn tables_of_our_making_are_what_sqlalchemy_makes() {
+    let (ours, theirs) = (SqliteRig::new(), SqliteRig::new());
+    begin(open(&ours.path()).await, LONG_LEASE).await;
+    SqliteResults::start(open(&ours.path()).await).await.unwrap();
+    let make = "
+import sys
+from celery import Celery
+app = Celery(broker=f'sqla+sqlite:///{sys.argv[1]}', backend=f'db+sqlite:///{sys.argv[1]}')
+app.send_task('bench.add', (2, 3))
+app.backend.store_result('one', 1, 'SUCCESS')
+";
+    python::run(make, &[&theirs.path().display().to_string()], &[]).expect_success();
+    let schema = |rig: &SqliteRig| -> Vec<String> {
+        let connection = rig.connection();
+        let find = "SELECT sql FROM sqlite_master
+            WHERE sql NOT NULL AND name NOT LIKE 'lovage%' ORDER BY name";
+        let mut statement = connection.prepare(find).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(schema(&ours), schema(&theirs));
+    assert_eq!(schema(&ours).len(), 10);
+}
