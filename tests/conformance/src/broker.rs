@@ -1,5 +1,4 @@
 //! The promises of a [`Broker`].
-#![expect(clippy::missing_panics_doc, reason = "failing is what a test's function is for")]
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -11,7 +11,11 @@
 //!
 //! What only one adapter promises (a wake-up without polling, a server that is restarted) is tested
 //! beside its rig, in `tests/`.
-#![expect(clippy::missing_errors_doc, reason = "a test fails loudly instead of returning errors")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a promise that is not kept fails its test loudly"
+)]
 
 pub mod broker;
 pub mod results;

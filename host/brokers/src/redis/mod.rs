@@ -29,6 +29,7 @@
 
 mod broker;
 mod custody;
+mod intake;
 mod keys;
 mod parts;
 mod routes;

@@ -25,6 +25,7 @@ fn settling(rig: &Rig, lease: Duration) -> (RedisBroker, RedisSettle) {
 fn closing(delivery: &Delivery, task: &str) -> Closing {
     Closing {
         receipt: delivery.receipt,
+        ledger: None,
         results: vec![record(task, success("5"))],
         publications: vec![publication(1, None), publication(2, Some(now().after(LONG_LEASE)))],
         disposal: Disposal::Acknowledge,
@@ -208,7 +209,7 @@ async fn a_waiting_caller_is_told() {
 async fn results_have_the_life_and_the_prefix_that_were_asked_for() {
     let rig = <Rig as BrokerRig>::start().await;
     for (expires, prefix, key, life) in [
-        (Some(Duration::from_secs(60)), "acme", "acme_celery-task-meta-x", 60),
+        (Some(Duration::from_mins(1)), "acme", "acme_celery-task-meta-x", 60),
         (None, "", "celery-task-meta-x", -1),
         (Some(Duration::ZERO), "acme:", "acme:celery-task-meta-x", -1),
     ] {
