@@ -21,7 +21,7 @@ use crate::compile::Description;
 use crate::{ModuleKind, Refusal, child, engine};
 
 /// How long a compiler process may take, by the clock on the wall.
-const COMPILE_TIME: Duration = Duration::from_secs(120);
+const COMPILE_TIME: Duration = Duration::from_mins(2);
 
 /// A module that is ready to be loaded by executors.
 #[derive(Debug, Clone, PartialEq, Eq)]

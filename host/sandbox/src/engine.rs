@@ -12,6 +12,8 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
+use crate::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+
 /// The stack that guest code may use, in bytes. Beyond it the guest traps.
 const WASM_STACK_BYTES: usize = 512 << 10;
 
@@ -38,20 +40,21 @@ pub(crate) fn pooling(slots: u32, memory_bytes_max: u64) -> wasmtime::Result<Eng
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(32))
-        .max_core_instances_per_component(64)
-        .total_memories(slots.saturating_mul(3).min(MEMORIES_MAX))
-        .max_memories_per_component(8)
-        .max_memories_per_module(8)
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .total_memories(slots.saturating_mul(3).min(TOTAL_MEMORIES_MAX))
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
         .total_tables(slots.saturating_mul(4))
-        .max_tables_per_component(16)
-        .max_tables_per_module(8)
-        .table_elements(100_000)
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .total_stacks(slots)
         .max_memory_size(memory_bytes_max)
         .max_unused_warm_slots(warm)
         .linear_memory_keep_resident(16 << 20)
         .table_keep_resident(1 << 20)
-        .async_stack_keep_resident(64 << 10)
+        // All of it is touched when it is cleared, so it should be what guests use and no more.
+        .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = configuration();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
@@ -59,7 +62,7 @@ pub(crate) fn pooling(slots: u32, memory_bytes_max: u64) -> wasmtime::Result<Eng
 }
 
 /// Each memory slot takes 4 GiB of address space, and a process has 128 TiB, not all in one piece.
-const MEMORIES_MAX: u32 = 15_000;
+const TOTAL_MEMORIES_MAX: u32 = 15_000;
 
 /// Tells apart engines whose native code differs: the wasmtime version and everything set below.
 pub(crate) fn compatibility(engine: &Engine) -> u64 {

@@ -61,14 +61,13 @@ pub(crate) async fn attempt(
         return Ok(());
     };
     let started = Instant::now();
-    let mut store = store(&run, &frame, &setting, started)?;
+    let mut store = store(&run, &frame, &setting, started);
     let mut clock = Clockwork::new(Arc::clone(&setting.slot), run.limits, started);
-    let conclusion = match refused(&run) {
-        Some(died) => Conclusion::Died(died),
-        None => {
-            let ended = clock.watch(call(&mut store, &setting.module, &run.entry)).await;
-            conclude(&mut store, &setting.module, ended)
-        }
+    let conclusion = if let Some(died) = refused(&run) {
+        Conclusion::Died(died)
+    } else {
+        let ended = clock.watch(call(&mut store, &setting.module, &run.entry)).await;
+        conclude(&mut store, &setting.module, ended)
     };
     let usage = Usage {
         fuel: run.limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
@@ -91,12 +90,7 @@ fn refused(run: &Run<'_>) -> Option<Died> {
     })
 }
 
-fn store(
-    run: &Run<'_>,
-    frame: &Arc<[u8]>,
-    setting: &Setting,
-    started: Instant,
-) -> Result<Store<Guest>, FrameError> {
+fn store(run: &Run<'_>, frame: &Arc<[u8]>, setting: &Setting, started: Instant) -> Store<Guest> {
     let is_command = matches!(setting.module.entry, EntryPoint::Command { .. });
     let streams = Streams::new(&run.limits, is_command);
     let mut wasi = WasiCtx::builder();
@@ -128,7 +122,7 @@ fn store(
     // Fuel is configured in every engine that is made here, so these cannot fail.
     let _ = store.set_fuel(run.limits.fuel);
     let _ = store.fuel_async_yield_interval(Some(SLICE));
-    Ok(store)
+    store
 }
 
 /// Instantiates and calls. Everything in it is the guest's own doing, and is watched.

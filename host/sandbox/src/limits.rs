@@ -56,29 +56,33 @@ impl ResourceLimiter for MemoryMeter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        // The pool has room for so many in a table, and names that as the maximum.
+        self.denied |= desired > TABLE_ELEMENTS_MAX;
         let bytes = |elements: usize| (elements as u64).saturating_mul(TABLE_ELEMENT_BYTES);
         Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 }
 
 /// Linear memories of one attempt.
-pub(crate) const MEMORIES_MAX: usize = 8;
+pub(crate) const MEMORIES_MAX: u32 = 8;
 /// Tables of one attempt.
-pub(crate) const TABLES_MAX: usize = 16;
+pub(crate) const TABLES_MAX: u32 = 16;
+/// Elements of one table.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances of one attempt.
-pub(crate) const INSTANCES_MAX: usize = 64;
+pub(crate) const INSTANCES_MAX: u32 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -43,14 +43,11 @@ impl Loaded {
             let (_, interface) = component.get_export(None, interface)?;
             component.get_export_index(Some(&interface), name)
         };
-        let entry = match (function(HANDLER, "run"), function(CATALOG, "describe")) {
-            (Some(run), Some(describe)) => EntryPoint::Tasks { run, describe },
-            _ => {
-                let run = program(component).ok_or_else(|| {
-                    wasmtime::format_err!("it exports neither a handler nor a program")
-                })?;
-                EntryPoint::Command { run }
-            }
+        let tasks = function(HANDLER, "run").zip(function(CATALOG, "describe"));
+        let tasks = tasks.map(|(run, describe)| EntryPoint::Tasks { run, describe });
+        let entry = tasks.or_else(|| program(component).map(|run| EntryPoint::Command { run }));
+        let Some(entry) = entry else {
+            wasmtime::bail!("it exports neither a handler nor a program");
         };
         Ok(Self { instance, entry })
     }

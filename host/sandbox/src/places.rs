@@ -1,7 +1,7 @@
 //! The attempts that are in this executor, each in a place of its own.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -22,14 +22,25 @@ use crate::{ServeError, engine, imports};
 /// Attempts at once that an executor takes on. More do not fit into the maps a process may have.
 const SLOTS_MAX: u32 = 5_000;
 
+/// Attempts at once after which the pool has grown so much that it is renewed when it is idle.
+const BURST: usize = 64;
+
+/// How long nothing may run before a pool that has grown is renewed.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+
 /// All attempts of an executor, and what they are made of.
 pub(crate) struct Places {
-    linker: Linker<Guest>,
-    modules: HashMap<ModuleNumber, Arc<Loaded>>,
-    places: Vec<Place>,
+    slots: u32,
+    memory_bytes_max: u64,
+    linker: Option<Linker<Guest>>,
+    modules: HashMap<ModuleNumber, (PathBuf, Arc<Loaded>)>,
+    all: Vec<Place>,
     free: Vec<u32>,
     jobs: HashMap<JobNumber, u32>,
     deadlines: BTreeSet<(Instant, u32)>,
+    /// The most attempts at once since the pool was made.
+    peak: usize,
+    idle_since: Option<Instant>,
     link: Arc<Link>,
     services: Arc<dyn HostServices>,
 }
@@ -53,7 +64,6 @@ impl Places {
         link: &Arc<Link>,
     ) -> wasmtime::Result<Self> {
         wasmtime::ensure!((1..=SLOTS_MAX).contains(&slots), "1 to {SLOTS_MAX} slots are possible");
-        let engine = engine::pooling(slots, memory_bytes_max)?;
         let place = |index| {
             let slot = Slot::new(index, Arc::clone(queue));
             let waker = Waker::from(Arc::clone(&slot));
@@ -67,12 +77,16 @@ impl Places {
             }
         };
         Ok(Self {
-            linker: imports::linker(&engine)?,
+            slots,
+            memory_bytes_max,
+            linker: Some(linker(slots, memory_bytes_max)?),
             modules: HashMap::new(),
-            places: (0..slots).map(place).collect(),
+            all: (0..slots).map(place).collect(),
             free: (0..slots).rev().collect(),
             jobs: HashMap::new(),
             deadlines: BTreeSet::new(),
+            peak: 0,
+            idle_since: None,
             link: Arc::clone(link),
             services: Arc::new(ByFrames(Arc::clone(link))),
         })
@@ -80,8 +94,9 @@ impl Places {
 
     /// Loads a module under a number; what had the number before is forgotten.
     pub(crate) fn load(&mut self, module: ModuleNumber, path: &Path) -> wasmtime::Result<()> {
-        let loaded = Loaded::load(&self.linker, path)?;
-        self.modules.insert(module, Arc::new(loaded));
+        let Some(linker) = &self.linker else { wasmtime::bail!("there is no engine") };
+        let loaded = Loaded::load(linker, path)?;
+        self.modules.insert(module, (path.into(), Arc::new(loaded)));
         Ok(())
     }
 
@@ -90,12 +105,12 @@ impl Places {
         if self.jobs.contains_key(&run.job) {
             return Err(ServeError::Protocol("it used a job's number twice"));
         }
-        let Some(module) = self.modules.get(&run.module) else {
+        let Some((_, module)) = self.modules.get(&run.module) else {
             not_started(&mut self.link.state().output, run, "its module is not loaded")?;
             return Ok(());
         };
         let place =
-            self.free.pop().and_then(|index| Some((index, self.places.get_mut(index as usize)?)));
+            self.free.pop().and_then(|index| Some((index, self.all.get_mut(index as usize)?)));
         let Some((index, place)) = place else {
             not_started(&mut self.link.state().output, run, "every slot is taken")?;
             return Ok(());
@@ -110,12 +125,14 @@ impl Places {
         place.attempt = Some(Box::pin(reported(frame.into(), setting, Arc::clone(&self.link))));
         place.slot.begin();
         self.jobs.insert(run.job, index);
+        self.peak = self.peak.max(self.jobs.len());
+        self.idle_since = None;
         Ok(())
     }
 
     /// Ends an attempt at its next turn. It may have ended already.
     pub(crate) fn cancel(&self, job: JobNumber, death: Death) {
-        let place = self.jobs.get(&job).and_then(|index| self.places.get(*index as usize));
+        let place = self.jobs.get(&job).and_then(|index| self.all.get(*index as usize));
         if let Some(place) = place {
             place.slot.kill(death);
         }
@@ -123,7 +140,7 @@ impl Places {
 
     /// Gives an attempt a turn.
     pub(crate) fn poll(&mut self, index: u32) {
-        let Some(place) = self.places.get_mut(index as usize) else { return };
+        let Some(place) = self.all.get_mut(index as usize) else { return };
         let Place { slot, waker, attempt, .. } = place;
         let ended = slot.poll(|| match attempt {
             Some(attempt) => attempt.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
@@ -136,6 +153,9 @@ impl Places {
             if let Some(deadline) = place.deadline.take() {
                 self.deadlines.remove(&(deadline, index));
             }
+            if self.jobs.is_empty() && self.peak > BURST {
+                self.idle_since = Some(Instant::now());
+            }
         } else if place.attempt.is_some() && place.deadline.is_none() {
             let deadline = Instant::now() + place.time;
             place.deadline = Some(deadline);
@@ -143,23 +163,51 @@ impl Places {
         }
     }
 
-    /// When the first time limit is over.
+    /// When there is something to do even if nothing comes.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let idle = self.idle_since.map(|since| since + IDLE_TIME);
+        self.deadlines.first().map(|(deadline, _)| *deadline).or(idle)
     }
 
-    /// Gives those whose time is over a turn, in which they see that it is.
-    pub(crate) fn wake_overdue(&mut self, now: Instant) {
+    /// Does what is due: gives those whose time is over a turn, in which they see that it is, and
+    /// gives back the memory of a burst.
+    ///
+    /// # Errors
+    /// When the pool could not be made anew.
+    pub(crate) fn do_what_is_due(&mut self, now: Instant) -> Result<(), ServeError> {
         while let Some((deadline, index)) = self.deadlines.first().copied() {
             if deadline > now {
-                return;
+                break;
             }
             self.deadlines.pop_first();
-            if let Some(place) = self.places.get(index as usize) {
+            if let Some(place) = self.all.get(index as usize) {
                 place.slot.call();
             }
         }
+        if self.idle_since.is_some_and(|since| since + IDLE_TIME <= now) {
+            self.idle_since = None;
+            let slots = self.slots;
+            self.renew().map_err(|source| ServeError::Engine { slots, source })?;
+        }
+        Ok(())
     }
+
+    /// Makes the pool anew. Slots keep the pages that their guests touched, which makes the next use
+    /// cheap, and nothing else takes them from slots that will not be used again soon.
+    fn renew(&mut self) -> wasmtime::Result<()> {
+        let modules = std::mem::take(&mut self.modules);
+        let modules: Vec<_> =
+            modules.into_iter().map(|(number, (path, _))| (number, path)).collect();
+        // The old pool goes first: there may not be address space for two.
+        self.linker = None;
+        self.linker = Some(linker(self.slots, self.memory_bytes_max)?);
+        self.peak = 0;
+        modules.into_iter().try_for_each(|(number, path)| self.load(number, &path))
+    }
+}
+
+fn linker(slots: u32, memory_bytes_max: u64) -> wasmtime::Result<Linker<Guest>> {
+    imports::linker(&engine::pooling(slots, memory_bytes_max)?)
 }
 
 /// An attempt that sends its own report. One that is too large to be sent is a death of its own.

@@ -126,10 +126,10 @@ impl Slot {
             turns.ready.push_back(self.index);
         }
         // The server looks at the queues again after it polled somebody; otherwise it may sleep.
-        if !self.polled.load(Ordering::Relaxed) {
-            if let Some(server) = &turns.server {
-                server.wake_by_ref();
-            }
+        if !self.polled.load(Ordering::Relaxed)
+            && let Some(server) = &turns.server
+        {
+            server.wake_by_ref();
         }
     }
 }

@@ -99,7 +99,9 @@ impl Server {
             if let Poll::Ready(ended) = self.read(context) {
                 return Poll::Ready(ended);
             }
-            self.run();
+            if let Err(error) = self.run() {
+                return Poll::Ready(Err(error));
+            }
         }
         if let Poll::Ready(Err(error)) = self.write(context) {
             return Poll::Ready(Err(error.into()));
@@ -187,10 +189,10 @@ impl Server {
     }
 
     /// Polls who is ready, for a while, and one that computes.
-    fn run(&mut self) {
-        let Some(places) = &mut self.places else { return };
+    fn run(&mut self) -> Result<(), ServeError> {
+        let Some(places) = &mut self.places else { return Ok(()) };
         let begun = Instant::now();
-        places.wake_overdue(begun);
+        places.do_what_is_due(begun)?;
         while let Some(index) = self.queue.next_ready() {
             places.poll(index);
             if begun.elapsed() >= READY_TIME {
@@ -200,6 +202,7 @@ impl Server {
         if let Some(index) = self.queue.next_spinning() {
             places.poll(index);
         }
+        Ok(())
     }
 
     /// Writes everything there is, as far as the worker takes it.
@@ -215,7 +218,7 @@ impl Server {
         Poll::Ready(Ok(()))
     }
 
-    /// Sees to it that there is a turn when the first time limit is over.
+    /// Sees to it that there is a turn when something is due.
     fn set_alarm(&mut self, context: &mut Context<'_>) {
         let Some(first) = self.places.as_ref().and_then(Places::first_deadline) else { return };
         if self.alarm_at.is_none_or(|at| first < at) {

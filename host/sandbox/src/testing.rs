@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Executor {
     /// An executor that was not greeted.
     pub(crate) fn silent() -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let thread = std::thread::spawn(move || serve(theirs));
         Self {
             socket,
@@ -97,7 +97,7 @@ impl Executor {
         limits: Limits,
     ) -> JobNumber {
         let mut bytes = Vec::new();
-        let job = self.prepare(&mut bytes, module, task, args, limits);
+        let job = self.prepare(&mut bytes, module, (task, args), limits);
         self.say_bytes(&bytes);
         job
     }
@@ -107,8 +107,7 @@ impl Executor {
         &mut self,
         batch: &mut Vec<u8>,
         module: u32,
-        task: &str,
-        args: &str,
+        (task, args): (&str, &str),
         limits: Limits,
     ) -> JobNumber {
         self.jobs += 1;
@@ -166,7 +165,7 @@ impl Executor {
                     return;
                 }
             }
-            let mut chunk = [0; 65_536];
+            let mut chunk = vec![0; 65_536];
             let read = self.socket.read(&mut chunk).unwrap();
             assert_ne!(read, 0, "the executor closed its socket");
             self.input.extend_from_slice(&chunk[..read]);
@@ -229,14 +228,14 @@ pub(crate) fn native(module: &str) -> PathBuf {
 /// The WebAssembly of an example.
 pub(crate) fn wasm(module: &str) -> Vec<u8> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    if module.ends_with(".wasm") {
+    if Path::new(module).extension() == Some("wasm".as_ref()) {
         let target = option_env!("CARGO_TARGET_DIR").map(PathBuf::from);
         let target = target.unwrap_or_else(|| PathBuf::from(root).join("target"));
         let path = target.join("guests").join(module);
         return std::fs::read(&path)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()));
     }
-    if module.ends_with(".wat") {
+    if Path::new(module).extension() == Some("wat".as_ref()) {
         let path = PathBuf::from(root).join("guest-examples/hostile/wat").join(module);
         return wat::parse_file(path).unwrap();
     }

@@ -151,12 +151,11 @@ fn line(
     frame: &FrameInfo,
 ) {
     let name = name.unwrap_or_else(|| format!("<function {}>", frame.func_index()));
-    let _ = match file {
-        Some(file) => writeln!(text, "  File {file:?}, line {}, in {name}", number.unwrap_or(0)),
-        None => {
-            let offset = frame.module_offset().unwrap_or(0);
-            writeln!(text, "  File \"<wasm+{offset:#x}>\", line 0, in {name}")
-        }
+    let _ = if let Some(file) = file {
+        writeln!(text, "  File {file:?}, line {}, in {name}", number.unwrap_or(0))
+    } else {
+        let offset = frame.module_offset().unwrap_or(0);
+        writeln!(text, "  File \"<wasm+{offset:#x}>\", line 0, in {name}")
     };
 }
 

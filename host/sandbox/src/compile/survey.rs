@@ -46,7 +46,7 @@ impl Survey {
         at_most("bytes", wasm.len() as u64, MODULE_BYTES_MAX)?;
         let mut survey = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
-            survey.see(&payload.map_err(malformed)?)?;
+            survey.see(&payload.map_err(|error| malformed(&error))?)?;
         }
         if survey.depth != 0 {
             return Err(Refusal::Malformed("it ends before its last section".into()));
@@ -66,7 +66,7 @@ impl Survey {
             Payload::ImportSection(section) => self.see_imports(section)?,
             Payload::ExportSection(section) if self.depth == 1 => {
                 for export in section.clone() {
-                    let export = export.map_err(malformed)?;
+                    let export = export.map_err(|error| malformed(&error))?;
                     if export.kind == ExternalKind::Func {
                         self.exports.push(export.name.into());
                     }
@@ -74,13 +74,13 @@ impl Survey {
             }
             Payload::ComponentImportSection(section) if self.depth == 1 => {
                 for import in section.clone() {
-                    let name = import.map_err(malformed)?.name.name;
+                    let name = import.map_err(|error| malformed(&error))?.name.name;
                     self.imports.push((name.into(), String::new()));
                 }
             }
             Payload::ComponentExportSection(section) if self.depth == 1 => {
                 for export in section.clone() {
-                    self.exports.push(export.map_err(malformed)?.name.name.into());
+                    self.exports.push(export.map_err(|error| malformed(&error))?.name.name.into());
                 }
             }
             Payload::CodeSectionEntry(body) => self.see_body(body)?,
@@ -100,7 +100,7 @@ impl Survey {
         section: &wasmparser::ImportSectionReader<'_>,
     ) -> Result<(), Refusal> {
         for import in section.clone().into_imports() {
-            let import = import.map_err(malformed)?;
+            let import = import.map_err(|error| malformed(&error))?;
             self.import_count += 1;
             at_most("imports", self.import_count, IMPORTS_MAX)?;
             if self.depth == 1 {
@@ -118,12 +118,12 @@ impl Survey {
         at_most("bytes in one function", bytes, BODY_BYTES_MAX)?;
         at_most("bytes of code", self.code_bytes, CODE_BYTES_MAX)?;
         let mut locals = 0;
-        for group in body.get_locals_reader().map_err(malformed)? {
-            locals += u64::from(group.map_err(malformed)?.0);
+        for group in body.get_locals_reader().map_err(|error| malformed(&error))? {
+            locals += u64::from(group.map_err(|error| malformed(&error))?.0);
             at_most("locals in one function", locals, LOCALS_MAX)?;
         }
-        for operator in body.get_operators_reader().map_err(malformed)? {
-            if let Operator::BrTable { targets } = operator.map_err(malformed)? {
+        for operator in body.get_operators_reader().map_err(|error| malformed(&error))? {
+            if let Operator::BrTable { targets } = operator.map_err(|error| malformed(&error))? {
                 self.branch_targets += u64::from(targets.len());
                 at_most("branch table targets", self.branch_targets, BRANCH_TARGETS_MAX)?;
             }
@@ -203,7 +203,7 @@ impl Survey {
     }
 }
 
-fn malformed(error: wasmparser::BinaryReaderError) -> Refusal {
+fn malformed(error: &wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Malformed(error.to_string())
 }
 

@@ -20,7 +20,7 @@ fn a_fresh_instance_is_cheap() {
         }
         let mut batch = Vec::new();
         let jobs: Vec<_> = (0..BATCH)
-            .map(|_| executor.prepare(&mut batch, 0, "bench.add", "[2, 3]", Limits::default()))
+            .map(|_| executor.prepare(&mut batch, 0, ("bench.add", "[2, 3]"), Limits::default()))
             .collect();
         executor.say_bytes(&batch);
         for job in jobs {
@@ -44,7 +44,7 @@ fn thousands_sleep_in_little_memory() {
         let begun = Instant::now();
         let mut batch = Vec::new();
         let jobs: Vec<_> = (0..SLEEPERS)
-            .map(|_| executor.prepare(&mut batch, 0, "bench.sleep", "[1000]", Limits::default()))
+            .map(|_| executor.prepare(&mut batch, 0, ("bench.sleep", "[1000]"), Limits::default()))
             .collect();
         executor.say_bytes(&batch);
         std::thread::park_timeout(Duration::from_millis(700));
@@ -61,6 +61,16 @@ fn thousands_sleep_in_little_memory() {
         );
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
+    // What a burst took comes back once the executor is idle.
+    let grown = anonymous();
+    let begun = Instant::now();
+    while anonymous() > grown / 2 && begun.elapsed() < Duration::from_secs(10) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    println!("idle: {} MiB after {:?}", anonymous() >> 20, begun.elapsed());
+    assert!(anonymous() <= grown / 2);
+    let report = executor.run(0, "bench.add", "[2, 3]", Limits::default());
+    assert!(matches!(report.outcome, Outcome::Succeed(_)), "{report:?}");
 }
 
 /// The bytes of this process that are in memory and no file's.

@@ -45,7 +45,7 @@ fn spinners_get_on_beside_a_stream_of_short_jobs() {
     while !ended && begun.elapsed() < Duration::from_secs(10) {
         batch.clear();
         let jobs: Vec<_> = (0..500)
-            .map(|_| executor.prepare(&mut batch, 1, "bench.add", "[2, 3]", Limits::default()))
+            .map(|_| executor.prepare(&mut batch, 1, ("bench.add", "[2, 3]"), Limits::default()))
             .collect();
         executor.say_bytes(&batch);
         for job in jobs {
