@@ -1,6 +1,6 @@
 //! What happens in a worker, told once, for logs, metrics and whoever watches.
 
-use lovage_core::{Invocation, LogLevel, LogLine, Settlement, Usage, Verdict};
+use lovage_core::{Invocation, Json, LogLevel, LogLine, Settlement, Usage, Verdict};
 use tracing::{debug, info, warn};
 
 /// Something that happened to a message.
@@ -48,11 +48,11 @@ fn log_settled(verdict: &Verdict, usage: &Usage) {
             info!(task.id = %id, task.name = name, runtime_ms, fuel = usage.fuel, "Task succeeded");
         }
         Settlement::Bury(failure) => {
-            let exception = failure.to_string().escape_debug().to_string();
+            let exception = failure.to_string();
             warn!(task.id = %id, task.name = name, runtime_ms, exception, "Task failed for good");
         }
         Settlement::Retry { failure, at } => {
-            let exception = failure.to_string().escape_debug().to_string();
+            let exception = failure.to_string();
             let wait_ms = at.until(verdict.at).as_millis();
             info!(task.id = %id, task.name = name, wait_ms, exception, "Task will be retried");
         }
@@ -76,7 +76,7 @@ fn log_settled(verdict: &Verdict, usage: &Usage) {
 pub(crate) fn log_guest_line(invocation: &Invocation, line: &LogLine) {
     let (id, name) = (invocation.id.as_str(), invocation.shown_name());
     let message = line.message.escape_debug();
-    let fields = line.fields.as_ref().map(|fields| fields.as_str().escape_debug().to_string());
+    let fields = line.fields.as_ref().map(Json::as_str);
     macro_rules! write {
         ($level:ident) => {
             tracing::$level!(target: "guest", { task.id = id, task.name = name, fields }, "{message}")

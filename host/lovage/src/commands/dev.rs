@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
         layers.flag("broker_url", Some(&broker)).flag("result_backend", Some(&results));
     }
     let config = Config::read(&layers)?;
-    telemetry::start(&config.log_level, config.log_json)?;
+    telemetry::start(&config.log_level, config.log_json, Some(telemetry::TASKS))?;
     let observer: Arc<dyn Observer> = Arc::new(LiveLines);
     super::block_on(super::worker::work(&config, Some(observer), false, |ready| {
         println!("broker_url = {:?}", config.broker_url);

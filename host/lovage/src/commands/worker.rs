@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &WorkerArguments) -> anyhow::Result<ExitCode> {
         .flag("task.time_limit", arguments.time_limit.as_deref())
         .flag("task.soft_time_limit", arguments.soft_time_limit.as_deref());
     let config = Config::read(&layers)?;
-    telemetry::start(&config.log_level, config.log_json)?;
+    telemetry::start(&config.log_level, config.log_json, None)?;
     if let Some(pool) = arguments.pool.as_deref().filter(|pool| *pool != "wasm") {
         tracing::warn!(pool, "Every task runs in a sandbox of its own; -P is passed over");
     }
