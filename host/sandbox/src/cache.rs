@@ -107,9 +107,10 @@ impl Compiler {
             source,
         };
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
-        let mode = fs::metadata(&directory).map_err(failed)?.mode();
-        if mode & 0o022 != 0 {
-            return Err(failed(io::Error::other("others than its owner may write to it")));
+        let metadata = fs::metadata(&directory).map_err(failed)?;
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !own || metadata.mode() & 0o022 != 0 {
+            return Err(failed(io::Error::other("others than this user may write to it")));
         }
         let key = key(&directory).map_err(failed)?;
         let engine = engine::compiling().map_err(|error| failed(io::Error::other(error)))?;

@@ -8,8 +8,8 @@ use crate::testing::Executor;
 
 #[test]
 fn a_fresh_instance_is_cheap() {
-    const ROUNDS: usize = 200;
-    const BATCH: usize = 50;
+    const ROUNDS: u32 = 200;
+    const BATCH: u32 = 50;
     let mut executor = Executor::with(64, &["bench.wasm"]);
     let mut cpu = Vec::new();
     let mut begun = Instant::now();
@@ -29,7 +29,7 @@ fn a_fresh_instance_is_cheap() {
             cpu.push(report.usage.cpu);
         }
     }
-    let each = begun.elapsed() / ((ROUNDS - 20) * BATCH) as u32;
+    let each = begun.elapsed() / ((ROUNDS - 20) * BATCH);
     cpu.sort();
     let (p50, p99) = (cpu[cpu.len() / 2], cpu[cpu.len() * 99 / 100]);
     println!("bench.add: guest p50 {p50:?}, p99 {p99:?}; {each:?} a job through the socket");
@@ -38,8 +38,8 @@ fn a_fresh_instance_is_cheap() {
 
 #[test]
 fn thousands_sleep_in_little_memory() {
-    const SLEEPERS: usize = 2_500;
-    let mut executor = Executor::with(SLEEPERS as u32, &["bench.wasm"]);
+    const SLEEPERS: u32 = 2_500;
+    let mut executor = Executor::with(SLEEPERS, &["bench.wasm"]);
     for round in 0..2 {
         let begun = Instant::now();
         let mut batch = Vec::new();

@@ -1,8 +1,69 @@
 //! What guests ask their host, and what they hear.
 
+use std::time::Duration;
+
+use lovage_core::frames::{HostCall, HostReply};
 use lovage_core::{Json, Limits, Outcome};
 
 use crate::testing::Executor;
+
+fn charge(answer: fn(&HostCall<'_>) -> HostReply) -> (Outcome, Vec<String>) {
+    let mut executor = Executor::with(2, &["shop.wasm"]);
+    executor.answer = answer;
+    let report = executor.run(0, "shop.charge", "[7, 250]", Limits::default());
+    let left = matches!(report.outcome, Outcome::Succeed(_)).then_some(1).unwrap_or_default();
+    assert_eq!(report.outbox.len(), left, "calls leave with a success and not without");
+    (report.outcome, std::mem::take(&mut executor.calls))
+}
+
+#[test]
+fn a_step_that_is_new_is_begun_and_committed() {
+    let (outcome, calls) = charge(|call| match call {
+        HostCall::StepBegin { name: "charge", .. } => HostReply::StepRun("key-1".into()),
+        HostCall::StepCommit { name: "charge", value: r#""charged-key-1""# } => HostReply::Done,
+        other => panic!("{other:?}"),
+    });
+    let Outcome::Succeed(receipt) = outcome else { panic!("{outcome:?}") };
+    assert!(receipt.as_str().contains("charged-key-1"), "{receipt}");
+    assert_eq!(calls.len(), 2);
+}
+
+#[test]
+fn a_step_that_is_done_is_not_done_again() {
+    let (outcome, calls) = charge(|_| HostReply::StepReplay(r#""charged-before""#.into()));
+    let Outcome::Succeed(receipt) = outcome else { panic!("{outcome:?}") };
+    assert!(receipt.as_str().contains("charged-before"), "{receipt}");
+    assert_eq!(calls.len(), 1);
+}
+
+#[test]
+fn a_step_in_doubt_ends_the_attempt_there() {
+    let (outcome, calls) = charge(|_| HostReply::StepDoubt);
+    assert_eq!(outcome, Outcome::Ambiguous { step: "charge".into() });
+    assert_eq!(calls.len(), 1);
+}
+
+#[test]
+fn what_the_worker_cannot_honour_the_guest_hears() {
+    let (outcome, _) = charge(|_| HostReply::Unavailable("no ledger".into()));
+    let Outcome::Fail(failure) = outcome else { panic!("{outcome:?}") };
+    assert!(failure.arguments.as_str().contains("no ledger"), "{failure:?}");
+}
+
+#[test]
+fn after_the_soft_limit_calls_fail() {
+    let mut executor = Executor::with(2, &["hostile-tasks.wasm"]);
+    let limits = Limits { soft_time: Some(Duration::ZERO), ..Limits::default() };
+    let report = executor.run(0, "hostile.outbox", "[]", limits);
+    assert_eq!(report.outcome, Outcome::Succeed(Json::parse("0").unwrap()));
+}
+
+#[test]
+fn a_worker_that_goes_away_ends_an_executor_with_guests_that_wait() {
+    let mut executor = Executor::with(2, &["bench.wasm"]);
+    executor.begin(0, "bench.sleep", "[60000]", Limits::default());
+    executor.end().unwrap();
+}
 
 #[test]
 fn calls_in_the_outbox_leave_with_a_success() {

@@ -79,7 +79,7 @@ proptest! {
         }
         let mut bytes = garbage.clone();
         if framed {
-            bytes = (garbage.len() as u32).to_le_bytes().to_vec();
+            bytes = u32::try_from(garbage.len()).unwrap().to_le_bytes().to_vec();
             bytes.extend_from_slice(&garbage);
         }
         executor.say_bytes(&bytes);
