@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use scanner::Scanner;
 
+mod canonical;
 mod part;
 mod scanner;
 mod strings;

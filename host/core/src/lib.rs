@@ -27,6 +27,7 @@ mod invocation;
 mod job;
 mod json;
 mod key;
+mod ledger;
 mod limits;
 mod manifest;
 mod module;
@@ -43,6 +44,12 @@ pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};
 pub use json::{DEPTH_MAX, Json, JsonError, JsonPart, write_json_string};
 pub use key::{KEY_BYTES_MAX, render_key};
+pub use ledger::{
+    Change, Claim, Claimant, Claimed, Decided, End, Fence, Grant, Hold, LedgerKey, LedgerWrite,
+    NUMBER_MAX, Payload, Record, Recorded, Renewed, STEP_NAME_BYTES_MAX, STEP_VALUE_BYTES_MAX,
+    SessionNumber, State, StepBegin, StepBegun, StepEnd, StepInput, StepRecord, decide_begin_step,
+    decide_claim, decide_end_step, decide_write,
+};
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, RetryRequest, TaskSpec};
 pub use module::Module;

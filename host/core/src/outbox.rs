@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Json, QueueName, TaskId, TaskName};
 
 /// A call in the outbox.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutboxCall {
     /// The id it will have: [`outbox_task_id`] of the caller's id and the call's place.
     pub id: TaskId,

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 
 use crate::frames::{HostCall, HostReply};
 use crate::{
-    Closing, Death, Delivery, Disposal, Job, JobNumber, Json, Module, Publication, Receipt, Report,
-    ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
+    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, LedgerKey,
+    LedgerWrite, Module, Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord,
+    StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, Timestamp,
 };
 
 /// What a port could not do.
@@ -108,8 +109,8 @@ pub trait Broker: Send + Sync {
 
 /// Makes verdicts true.
 ///
-/// The order is the whole of our delivery guarantee: first the result, then what leaves, the broker
-/// last. An adapter that owns all of it makes it true in one step; otherwise the same verbs run in
+/// The order is the whole of our delivery guarantee: first the ledger, which a redelivery is checked
+/// against, then the result, then what leaves, the broker last. An adapter that owns all of it makes it true in one step; otherwise the same verbs run in
 /// order. Each may be repeated, because a crash between them repeats them.
 #[async_trait]
 pub trait Settle: Send + Sync {
@@ -130,6 +131,73 @@ pub trait ResultBackend: Send + Sync {
     /// # Errors
     /// When the backend cannot be reached.
     async fn load(&self, task: &TaskId) -> Result<Option<String>, PortError>;
+}
+
+/// What a call's right to run, and its end, are checked against, on behalf of one worker session.
+///
+/// The states of a record and what each operation does to it are told in the module of
+/// [`Record`](crate::Record). Every operation is one atomic step of the store, and every one may be
+/// repeated: a repetition is answered as the first time.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Claims deliveries; answers in the same order. Called once for each batch that was received.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or the session's lease is over; then it is to be renewed
+    /// first. Some of the claims may have been granted: repeating them finds that out.
+    async fn claim(&self, batch: &[Claim]) -> Result<Vec<Claimed>, PortError>;
+
+    /// Records what becomes of calls before anybody hears of it; answers in the same order. Only
+    /// called where settling is not one step: there an adapter's part of that step records.
+    async fn record(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>>;
+
+    /// Records that everybody has heard of what was [recorded](Self::record); answers in the same
+    /// order. That a grant is lost does not matter then: somebody else is further.
+    async fn settle(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>>;
+
+    /// Begins a step of a running call; what it answers is durable before it is answered.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the step may have been begun.
+    async fn begin_step(&self, grant: &Grant, step: &StepBegin) -> Result<StepBegun, PortError>;
+
+    /// Ends a step that this grant began.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the step may have been ended.
+    async fn end_step(
+        &self,
+        grant: &Grant,
+        name: &str,
+        end: &StepEnd,
+    ) -> Result<Recorded, PortError>;
+
+    /// Extends the session's lease, by the store's clock; called about every third of it. One call
+    /// is enough for everything the session has claimed.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the lease goes on running out.
+    async fn renew(&self) -> Result<Renewed, PortError>;
+
+    /// What is known of a key. For people.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn get(&self, key: &LedgerKey) -> Result<Option<Record>, PortError>;
+
+    /// Forgets records, so that their calls can be run again; with their steps, if asked, so that
+    /// these are repeated too. Returns how many there were. For people: it breaks every promise
+    /// about these keys.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may be gone.
+    async fn purge(&self, keys: &[LedgerKey], steps: bool) -> Result<usize, PortError>;
+
+    /// Ends the session: whatever it still holds is free at once, and no crash is counted for it.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the lease runs out then.
+    async fn leave(&self) -> Result<(), PortError>;
 }
 
 /// What a task's name is resolved to.

@@ -159,7 +159,7 @@ impl Death {
 }
 
 /// Why an attempt failed, in the words of the exception that the caller will see.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The qualified name of the class.
     pub exception_type: String,

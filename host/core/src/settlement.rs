@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::frames::FrameError;
 use crate::{
-    Death, Digest, Failure, Invocation, Job, Json, OutboxCall, Outcome, Parts, QueueName, Receipt,
-    Report, ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
+    Death, Digest, Failure, Invocation, Job, Json, LedgerWrite, OutboxCall, Outcome, Parts,
+    QueueName, Receipt, Report, ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
 };
 
 /// A call, and what becomes of it.
@@ -26,7 +28,7 @@ pub struct Verdict {
 }
 
 /// What becomes of a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Settlement {
     /// Failed for good: the caller is told, and the message is kept as a dead letter.
     Bury(Failure),
@@ -55,7 +57,7 @@ pub enum Settlement {
 }
 
 /// Why a call is not wanted any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DropReason {
     /// Its `expires` has passed.
     Expired,
@@ -86,6 +88,27 @@ pub enum ParkReason {
     /// What follows it is of a form that this version cannot send; the text says which. It was not
     /// run, because a call whose links are lost would be done by halves.
     Unsupported(String),
+}
+
+/// The form in which a ledger keeps settlements.
+const RECORDED_VERSION: u8 = 1;
+
+impl Settlement {
+    /// The settlement as a ledger keeps it.
+    ///
+    /// # Errors
+    /// Never with the settlements there are; the encoder could fail in principle.
+    pub fn to_recorded(&self) -> Result<Bytes, FrameError> {
+        let mut bytes = vec![RECORDED_VERSION];
+        postcard::to_io(self, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// The settlement that a ledger kept; `None` when another version of Lovage wrote it otherwise.
+    pub fn from_recorded(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        (*version == RECORDED_VERSION).then(|| postcard::from_bytes(rest).ok()).flatten()
+    }
 }
 
 /// How long a call rests that the host could not start.
@@ -127,11 +150,13 @@ pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict 
 
 /// All that settling one delivery has to make true, ready for adapters.
 ///
-/// The order is fixed: results, publications, then the delivery itself. Each may be repeated.
+/// The order is fixed: ledger, results, publications, then the delivery itself. Each may be repeated.
 #[derive(Debug, Clone)]
 pub struct Closing {
     /// The delivery.
     pub receipt: Receipt,
+    /// What the ledger records. When it answers that the grant is lost, nothing else is done.
+    pub ledger: Option<LedgerWrite>,
     /// What others are told: the call's own state, and where a chain ends early that of each of its
     /// later links, for whose results somebody may be waiting.
     pub results: Vec<ResultRecord>,
@@ -144,7 +169,7 @@ pub struct Closing {
 impl Closing {
     /// A closing that only disposes of the delivery.
     pub fn only(receipt: Receipt, disposal: Disposal) -> Self {
-        Self { receipt, results: Vec::new(), publications: Vec::new(), disposal }
+        Self { receipt, ledger: None, results: Vec::new(), publications: Vec::new(), disposal }
     }
 }
 
@@ -225,7 +250,7 @@ mod tests {
     use super::{DropReason, ParkReason, Settlement, decide};
     use crate::{
         Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits, Links, Manifest, Message,
-        Module, Outcome, Receipt, Report, RetryPolicy, TaskSpec, TimeLimit, Timestamp,
+        Module, OutboxCall, Outcome, Receipt, Report, RetryPolicy, TaskSpec, TimeLimit, Timestamp,
     };
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -311,6 +336,35 @@ mod tests {
         let at = NOW.after(Duration::from_secs(7));
         assert_eq!(settled(job(2, false), asked()), Settlement::Retry { failure: failure(), at });
         assert_eq!(settled(job(3, false), asked()), Settlement::Bury(failure()));
+    }
+
+    #[test]
+    fn what_a_ledger_keeps_is_read_back_and_what_another_version_kept_is_not() {
+        let calls = vec![OutboxCall {
+            id: "b".into(),
+            task: "next".into(),
+            args: Json::parse("[NaN]").unwrap(),
+            kwargs: Json::empty_object(),
+            queue: Some("q".into()),
+            countdown: Some(Duration::from_secs(3)),
+            expires: None,
+            priority: Some(3),
+            ignore_result: true,
+            headers: None,
+        }];
+        for settlement in [
+            Settlement::Succeed { result: Json::parse("12345678901234567890").unwrap(), calls },
+            Settlement::Bury(failure()),
+            Settlement::Park(ParkReason::AmbiguousStep("charge".into())),
+            Settlement::Drop(DropReason::Terminated),
+            Settlement::Retry { failure: failure(), at: NOW },
+        ] {
+            let kept = settlement.to_recorded().unwrap();
+            assert_eq!(Settlement::from_recorded(&kept), Some(settlement));
+            let later = [&[2], &kept[1..]].concat();
+            assert_eq!(Settlement::from_recorded(&later), None);
+        }
+        assert_eq!(Settlement::from_recorded(b""), None);
     }
 
     #[test]
