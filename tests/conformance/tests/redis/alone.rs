@@ -244,6 +244,34 @@ async fn a_waiting_session_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_by_a_call_whose_answer_was_lost_is_delivered_once() {
+    let settings = vec![("enable-debug-command".to_owned(), "local".to_owned())];
+    let server = RedisServer::with(RedisOptions { settings, ..RedisOptions::default() });
+    let rig = Rig { server };
+    // A third of the lease is how long an answer may take.
+    let session = rig.broker(&[QUEUE], Duration::from_secs(6));
+    rig.send(QUEUE, 0, envelope("warm")).await;
+    acknowledge(&session, &receive_exactly(&session, 1).await).await;
+    rig.send(QUEUE, 0, envelope("a")).await;
+    rig.send(QUEUE, 0, envelope("b")).await;
+    let stuck = rig.ask::<()>(&[b"DEBUG", b"SLEEP", b"2.5"]);
+    let taken = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        session.receive(5, PATIENCE).await
+    };
+    let ((), taken) = tokio::join!(stuck, taken);
+    assert!(taken.is_err_and(|error| error.is_transient()), "no answer in time");
+    let all = persistently(&session, 2).await;
+    assert_eq!(names(&all), ["a", "b"]);
+    assert!(all.iter().all(|one| one.deliveries == 1), "{all:?}");
+    assert_eq!(rig.waiting(QUEUE).await, 0);
+    acknowledge(&session, &all).await;
+    assert!(session.receive(1, Duration::from_millis(50)).await.unwrap().is_empty());
+    session.leave().await.unwrap();
+    assert_eq!(rig.waiting(QUEUE).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_that_the_server_has_forgotten_are_told_again() {
     let rig = Rig::start().await;
     let session = rig.broker(&[QUEUE], LONG_LEASE);
