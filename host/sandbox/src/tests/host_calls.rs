@@ -46,7 +46,7 @@ fn a_step_in_doubt_ends_the_attempt_there() {
 #[test]
 fn what_the_worker_cannot_honour_the_guest_hears() {
     let (outcome, _) = charge(|_| HostReply::Unavailable("no ledger".into()));
-    let Outcome::Fail(failure) = outcome else { panic!("{outcome:?}") };
+    let Outcome::Reject(failure) = outcome else { panic!("{outcome:?}") };
     assert!(failure.arguments.as_str().contains("no ledger"), "{failure:?}");
 }
 
