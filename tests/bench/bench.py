@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
@@ -133,13 +134,16 @@ def play(name, scenario, queue, server, options) -> Round:
     with start(queue, options) as worker:
         run(queue, scenario, min(WARM_UP, calls))
         idle = usage.of(worker.pid)
-        queue.stage(islice(cycle(scenario.mix), calls))
+        ids = queue.stage(islice(cycle(scenario.mix), calls))
         recording = profile.Recording(worker.pid) if options.profile and name == "lovage" else None
         before, redis_before = usage.of(worker.pid, memory=False), redis_cpu_s(server)
         moments = released(queue, calls)
         after, redis_after = usage.of(worker.pid), redis_cpu_s(server)
         if recording:
             out.print(recording.finish(places.target() / "bench" / "profile.data"))
+        states = Counter(queue.states(ids).values())
+        if states != {"SUCCESS": calls}:
+            raise RuntimeError(f"of {calls} calls to {name} became {dict(states)}")
         queue.forget_results()
         trips = sorted(latencies(queue, options))
         code = worker.terminate()

@@ -56,7 +56,7 @@ def main() -> int:
             out.print(f"    broker_url = {broker!r}\n    result_backend = {backend!r}", style="cyan")
             app = Celery("demo", broker=broker, backend=backend)
             shown = show(app)
-            lines = [line for line in dev.lines if "demo." in line][:6]
+            lines = told_by(dev)
             code = dev.terminate()
     if lines:
         say("Meanwhile", "the terminal of `lovage dev` said, among other lines")
@@ -64,6 +64,12 @@ def main() -> int:
             out.print(f"  {escape(line)}", style="dim")
     shown.append(Seen("SIGTERM", "exit 0", f"exit {code}", 0.0, code == 0))
     return tell(shown)
+
+
+def told_by(dev: Process) -> list[str]:
+    """The first line of each task, as the terminal showed it."""
+    lines = {line.split()[1]: line for line in reversed(dev.lines) if line.startswith("  ")}
+    return [line for line in dev.lines if line in lines.values()]
 
 
 def pasted(dev: Process, name: str) -> str:
@@ -86,9 +92,10 @@ def show(app: Celery) -> list[Seen]:
     shown.append(call(app, "demo.retry_once", (), "1"))
 
     say("A loop that never ends", "is ended at its limit, and delays nobody")
+    start = time.monotonic()
     spinning = app.send_task("demo.spin", time_limit=1)
     shown.append(call(app, "demo.add", (20, 22), "42", "beside the loop"))
-    shown.append(finish(spinning, "demo.spin()", "TimeLimitExceeded", time.monotonic()))
+    shown.append(finish(spinning, "demo.spin()", "TimeLimitExceeded", start))
 
     say("A memory bomb", "meets its own ceiling, not the machine's")
     shown.append(call(app, "demo.bomb", (), "MemoryError"))
@@ -157,12 +164,14 @@ def tell(shown: list[Seen]) -> int:
     if not all(seen.good for seen in shown):
         out.print("Not everything was as told.", style="bold red")
         return 1
-    binary = shown_path(places.lovage())
-    guests = shown_path(places.guests())
     out.print("\nTry next:", style="bold")
-    out.print(f"  {binary} dev {guests}                 your own queue; paste its two lines")
-    out.print("  guest-examples/rust/hello/src/lib.rs   the tasks that you just called")
-    out.print("  make bench                             how fast, beside Celery's own worker")
+    dev = f"{shown_path(places.lovage())} dev {shown_path(places.guests())}"
+    for what, why in [
+        (dev, "a queue of your own; paste its two lines"),
+        ("guest-examples/rust/hello/src/lib.rs", "the tasks that you just called"),
+        ("make bench", "how fast, beside Celery's own worker"),
+    ]:
+        out.print(f"  {what:<42} {why}")
     return 0
 
 

@@ -1,5 +1,7 @@
 //! The commands that people type: what they print and the codes they exit with.
 
+use std::fs;
+
 use lovage_test_support::{LovageCommand, PATIENCE, paths};
 
 use crate::bed::{Place, python, together};
@@ -53,15 +55,18 @@ fn a_command_that_cannot_be_meant_exits_with_two() {
 #[test]
 fn doctor_tells_a_broker_that_is_there_from_one_that_is_not() {
     let _machine = together();
-    let place = Place::redis();
+    let place = Place::sqlite();
+    let modules = tempfile::tempdir().expect("a temporary folder");
+    fs::copy(paths::guest("hello"), modules.path().join("hello.wasm")).expect("a copy");
     let doctor = |broker: &str| {
-        let urls = ["-b", broker, "--result-backend", &place.backend()];
-        LovageCommand::new().arg("doctor").args(urls).finish()
+        let urls = ["-b", broker, "--result-backend", &place.backend(), "--modules"];
+        LovageCommand::new().arg("doctor").args(urls).arg(modules.path()).finish()
     };
     let (code, output) = doctor(&place.broker());
     assert_eq!(code, Some(0), "{output}");
     let (code, output) = doctor("redis://127.0.0.1:1/0");
     assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("fail"), "{output}");
 }
 
 #[test]

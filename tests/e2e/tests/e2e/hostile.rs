@@ -12,7 +12,8 @@ const LIMIT_S: f64 = 2.0;
 const TRIP_S: f64 = 0.1;
 const HELD_BYTES_MORE_MAX: u64 = 32 << 20;
 
-/// Task, arguments, the exception that its caller gets.
+/// Task, arguments, the exception that its caller gets. A class that the caller's Python does not have
+/// is made up by Celery there, in `celery.exceptions`, whatever module its document names.
 const HOSTILE: [(&str, &str, &str); 19] = [
     ("hostile.spin", "[]", TIME),
     ("hostile.fill", "[]", TIME),
@@ -21,22 +22,22 @@ const HOSTILE: [(&str, &str, &str); 19] = [
     ("hostile.memories", "[]", MEMORY),
     ("hostile.tables", "[]", MEMORY),
     ("hostile.recursion", "[]", "builtins.RecursionError"),
-    ("hostile.output", "[2000000]", "lovage.exceptions.OutputTooLarge"),
-    ("hostile.invalid", "[]", "lovage.exceptions.InvalidResult"),
-    ("hostile.calls", "[]", "lovage.exceptions.TooManyHostCalls"),
+    ("hostile.output", "[2000000]", "celery.exceptions.OutputTooLarge"),
+    ("hostile.invalid", "[]", "celery.exceptions.InvalidResult"),
+    ("hostile.calls", "[]", "celery.exceptions.TooManyHostCalls"),
     ("hostile.streams", "[]", TIME),
     ("hostile.panic", "[]", TRAP),
     ("hostile.liar", "[]", TRAP),
     ("hostile.wild", "[]", TRAP),
     ("hostile.realloc", "[]", TRAP),
     ("hostile.not-utf8", "[]", TRAP),
-    ("hostile.exit", "[3]", "lovage.exceptions.GuestExited"),
+    ("hostile.exit", "[3]", "celery.exceptions.GuestExited"),
     ("hostile.start", "[]", NOBODY),
     ("hostile.many-memories", "[]", NOBODY),
 ];
 const TIME: &str = "billiard.exceptions.TimeLimitExceeded";
 const MEMORY: &str = "builtins.MemoryError";
-const TRAP: &str = "lovage.exceptions.GuestTrapped";
+const TRAP: &str = "celery.exceptions.GuestTrapped";
 /// Its module was refused when it was loaded.
 const NOBODY: &str = "celery.exceptions.NotRegistered";
 

@@ -24,16 +24,22 @@ fn no_call_is_lost(place: &Place) {
     let _machine = together();
     let mut chance = chance("kills");
     let ids = place.see("send", &["bench.sleep", "[20]", &CALLS.to_string()]);
-    let mut worker = place.worker(&["-c", "16"]);
+    let mut worker = mortal_worker(place);
     for tenth in 0..KILLS {
         let enough = (tenth * CALLS + chance.usize(0..CALLS)) / (KILLS + 1);
         wait_until("some more results", || place.results() >= enough);
         worker.kill();
-        worker = place.worker(&["-c", "16"]);
+        worker = mortal_worker(place);
     }
     wait_until("all results", || place.results() == CALLS);
     assert_eq!(place.see("states", &[&ids.to_string()]), json!({"SUCCESS": CALLS}));
     assert!(worker.terminate().success());
+}
+
+/// A worker that is soon taken for dead when it is.
+fn mortal_worker(place: &Place) -> Process {
+    let command = place.start_worker(&["-c", "16"]).env("LOVAGE_WORKER__LEASE", "6");
+    command.start_until("ready:")
 }
 
 #[test]
