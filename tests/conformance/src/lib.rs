@@ -1,4 +1,4 @@
-//! What every broker and every result backend promises, as tests that any adapter can be put to.
+//! What every broker, result backend and ledger promises, as tests that any adapter can be put to.
 //!
 //! An adapter brings a *rig*: the server it talks to, started for one test, and the few things that
 //! a test must do behind the adapter's back, such as sending a message as a foreign producer does.
@@ -18,6 +18,7 @@
 )]
 
 pub mod broker;
+pub mod ledger;
 pub mod results;
 
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lovage_core::ports::{Broker, ResultBackend};
-use lovage_core::{Kept, TaskId};
+use lovage_core::ports::{Broker, Ledger, ResultBackend};
+use lovage_core::{Kept, LedgerKey, TaskId};
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,6 +73,22 @@ pub trait ResultRig: Sized + Send + Sync + 'static {
     async fn seen(&self, task: &TaskId) -> Option<(String, String)>;
 }
 
+/// A ledger's server, whose clock is the test's.
+#[async_trait]
+pub trait LedgerRig: Sized + Send + Sync + 'static {
+    /// Starts an empty server, ended when the rig is dropped.
+    async fn start() -> Self;
+
+    /// A worker's new session; [`ledger::CRASHES_MAX`] workers may die under a call.
+    async fn session(&self, lease: Duration) -> Arc<dyn Ledger>;
+
+    /// Moves the store's clock on.
+    async fn advance(&self, by: Duration);
+
+    /// How long until the store forgets a record; `None` when it never does.
+    async fn time_to_live(&self, key: &LedgerKey) -> Option<Duration>;
+}
+
 /// Puts a [`BrokerRig`] to every promise of a broker, one test a promise.
 #[macro_export]
 macro_rules! broker_suite {
@@ -115,7 +132,33 @@ macro_rules! result_suite {
     };
 }
 
-/// One `#[tokio::test]` for each promise. Use [`broker_suite!`] or [`result_suite!`].
+/// Puts a [`LedgerRig`] to every promise of a ledger, one test a promise.
+#[macro_export]
+macro_rules! ledger_suite {
+    ($rig:ty) => {
+        $crate::suite!($rig: LedgerRig, ledger: [
+            what_was_never_claimed_is_granted_once,
+            a_repeated_claim_is_answered_as_the_first_time,
+            a_batch_grants_a_key_once,
+            sessions_side_by_side_share_keys_without_doubles,
+            a_late_finisher_changes_nothing,
+            one_heartbeat_keeps_everything_and_a_late_one_is_told,
+            what_is_handed_back_is_free_at_once_and_costs_nothing,
+            a_call_that_kills_its_workers_is_parked,
+            only_what_is_settled_is_ever_forgotten,
+            a_verdict_is_kept_while_somebody_needs_it,
+            another_payload_is_refused,
+            a_retry_is_run_when_it_is_due_and_older_copies_are_not,
+            a_step_happens_once_and_doubt_is_its_authors,
+            a_step_may_be_begun_again_if_it_surely_did_not_happen,
+            purging_runs_a_call_again_with_or_without_its_steps,
+            every_order_of_operations_is_answered_as_decided,
+        ]);
+    };
+}
+
+/// One `#[tokio::test]` for each promise. Use [`broker_suite!`], [`result_suite!`] or
+/// [`ledger_suite!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! suite {

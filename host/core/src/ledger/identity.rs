@@ -60,8 +60,8 @@ impl fmt::Debug for LedgerKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Of an implicit key: the arguments as they stand in the message. A redelivery has the same
-    /// bytes; nothing but an accident brings others, so that eight bytes of hash are enough.
-    Raw([u8; 8]),
+    /// bytes; nothing but an accident brings others, so that four bytes of hash are enough.
+    Raw([u8; 4]),
     /// Of an explicit key: task name and arguments in canonical form, since whoever calls a second
     /// time may write the same values otherwise.
     Canonical([u8; 32]),
@@ -86,10 +86,10 @@ impl Payload {
         Self::Canonical(hash.finalize().into())
     }
 
-    /// The payload that a store kept as these bytes; `None` when there are neither 8 nor 32.
+    /// The payload that a store kept as these bytes; `None` when there are neither 4 nor 32.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes.len() {
-            8 => bytes.try_into().ok().map(Self::Raw),
+            4 => bytes.try_into().ok().map(Self::Raw),
             _ => bytes.try_into().ok().map(Self::Canonical),
         }
     }

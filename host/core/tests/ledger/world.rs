@@ -117,7 +117,7 @@ enum Plan {
 }
 
 const KEY: LedgerKey = LedgerKey::from_bytes([7; 16]);
-const PAYLOAD: Payload = Payload::Raw([1; 8]);
+const PAYLOAD: Payload = Payload::Raw([1; 4]);
 const DELAY: Duration = Duration::from_millis(10);
 
 impl World {

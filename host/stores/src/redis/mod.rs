@@ -7,6 +7,8 @@
 //! [`RedisResults::part`] is the same as a share in the script of whoever settles in the same
 //! database; see [`lovage_redis::ScriptPart`].
 
+mod ledger;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +18,8 @@ use lovage_core::{ResultRecord, TaskId};
 use lovage_redis::{
     Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
 };
+
+pub use ledger::{RedisLedger, RedisLedgerOptions};
 
 /// Bytes of documents after which a batch is sent in another call.
 const CALL_BYTES: usize = 8 << 20;

@@ -1,0 +1,16 @@
+//! The ledgers are put to every promise, and to those that only one of them makes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail loudly"
+)]
+
+mod redis;
+
+mod on_redis {
+    use crate::redis::RedisRig;
+
+    lovage_conformance::ledger_suite!(RedisRig);
+}
