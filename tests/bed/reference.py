@@ -80,6 +80,14 @@ def fail(message="no reason"):
     raise ValueError(message)
 
 
+@app.task(name="demo.nap")
+def nap(ms):
+    """Waits in short naps."""
+    for _ in range(ms // 10):
+        time.sleep(0.01)
+    return ms
+
+
 @app.task(name="demo.spin")
 def spin():
     """Never ends by itself."""

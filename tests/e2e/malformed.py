@@ -183,8 +183,9 @@ class Kept:
             time.sleep(0.02)
 
     def count(self) -> int:
-        """How many are kept."""
-        return self._connection.xlen(self._KEY)
+        """How many are kept, and how many were until there were too many."""
+        removed = self._connection.get(f"{self._KEY}:removed")
+        return self._connection.xlen(self._KEY) + int(removed or 0)
 
     def reasons(self) -> dict[str, int]:
         """How often each reason was given."""

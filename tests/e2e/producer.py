@@ -124,7 +124,7 @@ def spinning_time_limit(app):
 @case
 def soft_time_limit(app):
     """A task that is told before it is ended."""
-    return timed(lambda: app.send_task("bench.sleep", (30_000,), soft_time_limit=1, time_limit=10))
+    return timed(lambda: app.send_task("demo.nap", (30_000,), soft_time_limit=1, time_limit=10))
 
 
 @case

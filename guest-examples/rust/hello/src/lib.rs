@@ -33,6 +33,19 @@ fn retry_once(ctx: &Ctx, delay_ms: Option<u64>) -> Result<u32, TaskError> {
     Ok(ctx.retries())
 }
 
+/// Waits `ms` milliseconds in short naps, and stops early when its soft time limit is over.
+#[lovage::task(name = "demo.nap")]
+fn nap(ctx: &Ctx, ms: u64) -> Result<u64, TaskError> {
+    for _ in 0..ms / NAP_MS {
+        std::thread::sleep(Duration::from_millis(NAP_MS));
+        ctx.check()?;
+    }
+    Ok(ms)
+}
+
+/// How long a nap takes, milliseconds.
+const NAP_MS: u64 = 10;
+
 /// Panics, as a mistake would.
 #[lovage::task(name = "demo.panic")]
 #[expect(clippy::panic, reason = "it shows what becomes of one")]

@@ -25,7 +25,7 @@ const HOSTILE: [(&str, &str, &str); 19] = [
     ("hostile.output", "[2000000]", "celery.exceptions.OutputTooLarge"),
     ("hostile.invalid", "[]", "celery.exceptions.InvalidResult"),
     ("hostile.calls", "[]", "celery.exceptions.TooManyHostCalls"),
-    ("hostile.streams", "[]", TIME),
+    ("hostile.streams", "[]", "celery.exceptions.TooManyHostCalls"),
     ("hostile.panic", "[]", TRAP),
     ("hostile.liar", "[]", TRAP),
     ("hostile.wild", "[]", TRAP),
