@@ -226,4 +226,4 @@ def wait_for_results(queue, count: int, patience_s: float, each=None, pause_s: f
             return moments
         if moments[-1][0] > deadline:
             raise RuntimeError(f"only {found} of {count} results after {patience_s:.0f} s")
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # because a file tells nobody that it has changed

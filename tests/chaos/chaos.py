@@ -162,8 +162,9 @@ class Fleet:
 def _run_by(log: Path):
     """The ids of the calls that a Lovage worker's log says it ran."""
     for line in log.read_text(errors="replace").splitlines():
-        if '"task.id"' in line and line.endswith("}"):
-            yield json.loads(line)["fields"]["task.id"]
+        # A killed worker's last line may be half a line.
+        if '"Task succeeded"' in line and line.endswith("}"):
+            yield json.loads(line)["task.id"]
 
 
 def disturb(options, chance, queue, fleet):
@@ -191,7 +192,7 @@ def disturb(options, chance, queue, fleet):
             if time.monotonic() - moved > STALL_S:
                 out.print(f"no new result for {STALL_S} s")
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # because results are counted by looking
 
 
 def count(queue, ids, fleet) -> dict:

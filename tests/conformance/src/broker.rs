@@ -44,6 +44,7 @@ pub async fn a_waiting_session_is_woken_by_a_message(rig: &impl BrokerRig) {
             session.receive(1, PATIENCE).await.expect("received")
         };
         let sent = async {
+            // Late, because the session is to be waiting by then.
             tokio::time::sleep(MOMENT * 2).await;
             send(rig, &[&name]).await;
             Instant::now()

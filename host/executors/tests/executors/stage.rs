@@ -91,6 +91,7 @@ pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
         if is_true() {
             return;
         }
+        // Looks again, because nobody tells of what happens in another process.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("waited in vain until {what}");

@@ -10,9 +10,33 @@ use crate::commands::config::masked;
 use crate::config::Config;
 use crate::{modules, wiring};
 
+/// How well it stands with one thing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Health {
+    Good,
+    /// A worker runs, and something may be lost or slow.
+    Doubtful,
+    /// A worker would not run.
+    Bad,
+}
+
+impl Health {
+    fn of(good: bool, otherwise: Self) -> Self {
+        if good { Self::Good } else { otherwise }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Doubtful => "warn",
+            Self::Bad => "fail",
+        }
+    }
+}
+
 /// One thing that was looked at.
 struct Finding {
-    good: bool,
+    health: Health,
     what: String,
     /// What to do about it.
     remedy: &'static str,
@@ -27,17 +51,17 @@ pub(crate) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     layers.flag("worker.modules", arguments.modules.as_deref());
     let config = Config::read(&layers)?;
     let findings = super::block_on(async { Ok(look(&config).await) })?;
-    let healthy = findings.iter().all(|finding| finding.good);
+    let healthy = findings.iter().all(|finding| finding.health != Health::Bad);
     if arguments.json {
         let all: Vec<_> = findings
             .iter()
-            .map(|it| serde_json::json!({"ok": it.good, "what": it.what, "remedy": it.remedy}))
+            .map(|it| serde_json::json!({"health": it.health.as_str(), "what": it.what, "remedy": it.remedy}))
             .collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
-        for Finding { good, what, remedy } in &findings {
-            let remedy = if *good { "" } else { remedy };
-            println!("{:<5} {what}   {remedy}", if *good { "ok" } else { "fail" });
+        for Finding { health, what, remedy } in &findings {
+            let remedy = if *health == Health::Good { "" } else { remedy };
+            println!("{:<5} {}", health.as_str(), format!("{what}   {remedy}").trim_end());
         }
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -48,7 +72,10 @@ async fn look(config: &Config) -> Vec<Finding> {
     // A server that cannot be asked is told above.
     let settings = wiring::durability(config).await.unwrap_or_default();
     let remedy = "tasks can be lost by that setting: see docs/promises.md";
-    findings.extend(settings.into_iter().map(|(good, what)| Finding { good, what, remedy }));
+    findings.extend(settings.into_iter().map(|(good, what)| {
+        let health = Health::of(good, Health::Doubtful);
+        Finding { health, what, remedy }
+    }));
     findings.push(folder(config).await);
     findings
 }
@@ -62,10 +89,10 @@ async fn ends(config: &Config) -> Finding {
     match reached {
         Ok((broker, _)) => {
             let _ = broker.leave().await;
-            Finding { good: true, what: format!("{what}, {took_ms:.1} ms"), remedy: "" }
+            Finding { health: Health::Good, what: format!("{what}, {took_ms:.1} ms"), remedy: "" }
         }
         Err(error) => Finding {
-            good: false,
+            health: Health::Bad,
             what: format!("{what}: {error:#}"),
             remedy: "start the server, or correct broker_url and result_backend",
         },
@@ -78,7 +105,7 @@ fn kernel() -> Finding {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     Finding {
-        good: version >= (5, 4),
+        health: Health::of(version >= (5, 4), Health::Bad),
         what: format!(
             "Linux {release}{}",
             if version < (6, 7) { ", 6.7 would be faster" } else { "" }
@@ -90,20 +117,24 @@ fn kernel() -> Finding {
 async fn folder(config: &Config) -> Finding {
     let remedy = "name a folder with modules by --modules or worker.modules";
     let Some(folder) = &config.modules else {
-        return Finding { good: false, what: "no folder of modules is named".into(), remedy };
+        return Finding {
+            health: Health::Bad,
+            what: "no folder of modules is named".into(),
+            remedy,
+        };
     };
     match load(config, folder).await {
         Ok((tasks, 0)) => Finding {
-            good: tasks > 0,
+            health: Health::of(tasks > 0, Health::Bad),
             what: format!("{tasks} tasks in {}", folder.display()),
             remedy,
         },
         Ok((tasks, left_out)) => Finding {
-            good: false,
+            health: Health::of(tasks > 0, Health::Bad).max(Health::Doubtful),
             what: format!("{tasks} tasks in {}, {left_out} modules left out", folder.display()),
             remedy: "the log says why: run with -l info",
         },
-        Err(error) => Finding { good: false, what: format!("{error:#}"), remedy },
+        Err(error) => Finding { health: Health::Bad, what: format!("{error:#}"), remedy },
     }
 }
 

@@ -47,7 +47,7 @@ async fn a_push_of_anybody_wakes_a_waiting_session_at_once() {
     for round in 0..40_u8 {
         let list = if round % 2 == 0 { QUEUE } else { "celery\u{6}\u{16}9" };
         let sent = async {
-            // Long enough for the session to be waiting for the server to speak up.
+            // Late, because the session is to be waiting for the server to speak up.
             tokio::time::sleep(Duration::from_millis(30)).await;
             let start = Instant::now();
             let mut push = redis::cmd("LPUSH");
@@ -78,6 +78,7 @@ async fn an_earlier_entry_in_the_schedule_is_not_slept_through() {
     other.publish(&[publication(1, Some(far))]).await.unwrap();
     let near = now().after(Duration::from_millis(700));
     let sent = async {
+        // Late, because the session is to be waiting for the other one by then.
         tokio::time::sleep(Duration::from_millis(100)).await;
         other.publish(&[publication(2, Some(near))]).await.unwrap();
     };
@@ -99,6 +100,7 @@ async fn a_user_who_may_not_track_is_served_by_asking() {
     let session = lovage_brokers::redis::RedisBroker::new(options).unwrap();
     assert!(session.receive(1, Duration::from_millis(400)).await.unwrap().is_empty());
     let sent = async {
+        // Late, because the session is to be waiting by then.
         tokio::time::sleep(Duration::from_millis(300)).await;
         rig.send(QUEUE, 0, envelope("x")).await;
         Instant::now()
@@ -236,6 +238,7 @@ async fn a_waiting_session_survives_a_restart() {
     assert!(session.receive(1, Duration::from_millis(50)).await.unwrap().is_empty());
     rig.server.restart();
     let sent = async {
+        // Late, because the session is to be waiting by then.
         tokio::time::sleep(Duration::from_millis(500)).await;
         rig.send(QUEUE, 0, envelope("x")).await;
     };
@@ -256,6 +259,7 @@ async fn what_was_taken_by_a_call_whose_answer_was_lost_is_delivered_once() {
     rig.send(QUEUE, 0, envelope("b")).await;
     let stuck = rig.ask::<()>(&[b"DEBUG", b"SLEEP", b"2.5"]);
     let taken = async {
+        // Late, because the server is to be stuck by then.
         tokio::time::sleep(Duration::from_millis(200)).await;
         session.receive(5, PATIENCE).await
     };

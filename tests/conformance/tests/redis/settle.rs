@@ -97,7 +97,7 @@ async fn a_session_whose_lease_is_over_writes_nothing() {
     let start = Instant::now();
     let before = content(&rig).await;
     while start.elapsed() < SHORT_LEASE + Duration::from_millis(100) {
-        // Nobody sweeps: the lease is over all the same.
+        // Waits for time, because a lease is time: nobody sweeps, and it is over all the same.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for disposal in [Disposal::Acknowledge, Disposal::Release(None)] {
