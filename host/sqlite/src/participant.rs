@@ -15,9 +15,10 @@ pub trait Participant: Send + Sync {
     fn prepare(&self, connection: &Connection) -> rusqlite::Result<()>;
 
     /// Writes this participant's part of `closing`. Called once for every delivery that is still
-    /// held, inside its transaction; on an error nothing of the closing is written.
+    /// held, inside its transaction; on an error nothing of the closing is written. Returns whether the
+    /// rest may be: `false` when somebody else has the right to the call, and then nothing is.
     ///
     /// # Errors
     /// When SQLite refuses the write.
-    fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<()>;
+    fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<bool>;
 }

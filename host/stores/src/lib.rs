@@ -1,10 +1,13 @@
-//! Stores: result backends, and what is kept beside them.
+//! Stores: result backends and ledgers.
 //!
 //! One module and one feature an adapter; each implements
+//! [`Ledger`](lovage_core::ports::Ledger), and all but Postgres
 //! [`ResultBackend`](lovage_core::ports::ResultBackend).
 //!
 //! Deliberately absent: waiting for results (that is the caller's side), and queues.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod columns;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

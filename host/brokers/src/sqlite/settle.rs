@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lovage_core::ports::{PortError, Settle};
-use lovage_core::{Closing, Receipt, Timestamp};
+use lovage_core::{Closing, Disposal, Receipt, Timestamp};
 use lovage_sqlite::{Participant, port_error};
 use rusqlite::Connection;
 
@@ -79,9 +79,7 @@ impl SqliteBroker {
             }
             endings
                 .iter()
-                .map(|ending| {
-                    isolated(connection, || ending.write(connection, session, &participants, now))
-                })
+                .map(|ending| ending.isolated(connection, session, &participants, now))
                 .collect::<rusqlite::Result<Vec<Ended>>>()
         };
         match self.database.write("settle", write).await {
@@ -120,7 +118,7 @@ impl SqliteBroker {
 }
 
 impl Ending {
-    /// Writes everything; `false` when the delivery was lost, and then nothing is written. The end
+    /// Writes everything. The end
     /// of the delivery comes first because it tells whether the rest may be written at all; the
     /// transaction makes the order invisible.
     fn write(
@@ -129,37 +127,60 @@ impl Ending {
         session: i64,
         participants: &[Arc<dyn Participant>],
         now: Timestamp,
-    ) -> rusqlite::Result<bool> {
-        let Some(claim) = self.claim else { return Ok(false) };
+    ) -> rusqlite::Result<Written> {
+        let Some(claim) = self.claim else { return Ok(Written::Lost) };
         if !queue::end(connection, session, claim, &self.closing.disposal)? {
-            return Ok(false);
+            return Ok(Written::Lost);
         }
         for participant in participants {
-            participant.write(connection, &self.closing)?;
+            if !participant.write(connection, &self.closing)? {
+                return Ok(Written::Vetoed(claim));
+            }
         }
         self.sent.iter().try_for_each(|sent| queue::put(connection, sent, now))?;
-        Ok(true)
+        Ok(Written::Whole)
+    }
+
+    /// Undoes what was written when writing fails, and only that. An error that has ended the whole
+    /// transaction is everybody's. `false` when the delivery was lost: then nothing is written.
+    ///
+    /// A delivery of a call that somebody else has the right to goes back to its queue: it may be the
+    /// only copy left, and whoever takes it next finds out what has become of the call.
+    fn isolated(
+        &self,
+        connection: &Connection,
+        session: i64,
+        participants: &[Arc<dyn Participant>],
+        now: Timestamp,
+    ) -> rusqlite::Result<Ended> {
+        let run = |statement| connection.prepare_cached(statement)?.execute([]);
+        run("SAVEPOINT closing")?;
+        let ended = match self.write(connection, session, participants, now) {
+            Err(error) if connection.is_autocommit() => return Err(error),
+            Err(error) => {
+                run("ROLLBACK TO closing")?;
+                Err(Arc::new(error))
+            }
+            Ok(Written::Vetoed(claim)) => {
+                run("ROLLBACK TO closing")?;
+                Ok(queue::end(connection, session, claim, &Disposal::Release(None))?)
+            }
+            Ok(Written::Whole) => Ok(true),
+            Ok(Written::Lost) => Ok(false),
+        };
+        run("RELEASE closing")?;
+        Ok(ended)
     }
 }
 
-/// Undoes what `write` has written when it fails, and only that. An error that has ended the whole
-/// transaction is everybody's.
-fn isolated(
-    connection: &Connection,
-    write: impl FnOnce() -> rusqlite::Result<bool>,
-) -> rusqlite::Result<Ended> {
-    let run = |statement| connection.prepare_cached(statement)?.execute([]);
-    run("SAVEPOINT closing")?;
-    let ended = match write() {
-        Err(error) if connection.is_autocommit() => return Err(error),
-        Err(error) => {
-            run("ROLLBACK TO closing")?;
-            Err(Arc::new(error))
-        }
-        Ok(ended) => Ok(ended),
-    };
-    run("RELEASE closing")?;
-    Ok(ended)
+/// How far writing an ending came.
+enum Written {
+    /// All of it.
+    Whole,
+    /// The delivery was not held any more.
+    Lost,
+    /// A participant says that somebody else has the right to the call.
+    Vetoed(Claim),
 }
 
 /// One error for each of those that shared what failed.

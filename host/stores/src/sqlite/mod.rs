@@ -8,6 +8,7 @@
 //! [`ResultRows`] writes the same rows inside the transaction that ends the delivery.
 
 mod document;
+mod ledger;
 mod rows;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use lovage_core::ports::{PortError, ResultBackend};
 use lovage_core::{Closing, ResultRecord, TaskId, Timestamp};
 use lovage_sqlite::{Database, Participant, port_error};
 use rusqlite::Connection;
+
+pub use ledger::{LedgerRows, SinceBoot, SqliteLedger, SqliteLedgerOptions};
 
 /// How many expired rows go in one transaction.
 const EXPIRED_MAX: usize = 1_000;
@@ -112,8 +115,9 @@ impl Participant for ResultRows {
         rows::prepare(connection)
     }
 
-    fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<()> {
+    fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<bool> {
         let mut records = closing.results.iter();
-        records.try_for_each(|record| rows::store(connection, &database_row(record)))
+        records.try_for_each(|record| rows::store(connection, &database_row(record)))?;
+        Ok(true)
     }
 }

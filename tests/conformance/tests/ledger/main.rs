@@ -8,9 +8,16 @@
 )]
 
 mod redis;
+mod sqlite;
 
 mod on_redis {
     use crate::redis::RedisRig;
 
     lovage_conformance::ledger_suite!(RedisRig);
+}
+
+mod on_sqlite {
+    use crate::sqlite::SqliteRig;
+
+    lovage_conformance::ledger_suite!(SqliteRig);
 }

@@ -22,9 +22,9 @@ impl Participant for Refuses {
         Ok(())
     }
 
-    fn write(&self, _: &rusqlite::Connection, closing: &Closing) -> rusqlite::Result<()> {
+    fn write(&self, _: &rusqlite::Connection, closing: &Closing) -> rusqlite::Result<bool> {
         let refused = closing.results.iter().any(|one| one.task_id.as_str() == self.0);
-        if refused { Err(rusqlite::Error::InvalidQuery) } else { Ok(()) }
+        if refused { Err(rusqlite::Error::InvalidQuery) } else { Ok(true) }
     }
 }
 
