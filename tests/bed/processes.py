@@ -58,9 +58,13 @@ class Process:
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 if self._child.poll() is not None or left <= 0:
-                    output = "\n".join(self.lines[-40:])
-                    raise RuntimeError(f"`{self.name}` never printed `{text}`:\n{output}")
+                    raise RuntimeError(f"`{self.name}` never printed `{text}`:\n{self.told()}")
                 self._news.wait(min(left, 0.5))
+
+    def told(self) -> str:
+        """The last of what it printed and logged."""
+        logged = Path(self._log.name).read_text().splitlines() if self._log else []
+        return "\n".join([*self.lines[-20:], *logged[-20:]])
 
     def signal(self, number: int):
         """Sends a signal, to a process that still runs."""

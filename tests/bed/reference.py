@@ -48,7 +48,7 @@ def echo(v):
 @app.task(name="bench.sleep")
 def sleep(ms):
     """Waits without using the processor, and returns how long."""
-    time.sleep(ms / 1000)
+    time.sleep(ms / 1000)  # because sleeping is what this task does
     return ms
 
 
@@ -84,7 +84,7 @@ def fail(message="no reason"):
 def nap(ms):
     """Waits in short naps."""
     for _ in range(ms // 10):
-        time.sleep(0.01)
+        time.sleep(0.01)  # because napping is what this task does
     return ms
 
 

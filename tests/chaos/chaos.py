@@ -152,7 +152,10 @@ class Fleet:
                 os.kill(pid, signal.SIGKILL)
 
     def executions(self) -> Counter:
-        """How often each call was run to its end, as the workers themselves wrote it down."""
+        """How often each call was run to its end, as the workers themselves wrote it down.
+
+        A lower bound: a worker may be killed between its last effect and the line that tells of it.
+        """
         lines = self.sink.read_text().split()
         for log in self._folder.glob("worker-*.log"):
             lines += _run_by(log)
