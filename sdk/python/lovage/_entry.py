@@ -1,0 +1,109 @@
+"""What componentize-py exports: `handler` and `catalog`.
+
+Everything here happens when the module is built, and the memory that it leaves behind is the
+module's. `run` imports nothing: at run time there is nothing to import from.
+"""
+
+import gc
+import importlib
+import linecache
+import os
+import sys
+import warnings
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports import handler
+from wit_world.imports import types
+
+from . import _failures, _host, _logs, _prepare, _running, _sleep
+from ._manifest import manifest
+from ._wasm import Imports
+
+
+class Different(Exception):
+    """The tasks are others in the sandbox than they were when the builder looked."""
+
+
+def prepare(modules, lazy, module, expected, folder):
+    """Imports the author's modules, and makes the memory ready for attempts.
+
+    `lazy` are those that functions import when they run; what cannot be imported fails there.
+    """
+    _failures.strip(folder)
+    # An attempt's clock and its soft limit are the host's, from the first import on.
+    _sleep.install()
+    _logs.install()
+    warnings.simplefilter("ignore", DeprecationWarning)
+    for name in modules:
+        importlib.import_module(name)
+    _prepare.finish()
+    for name in lazy:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    _keep_sources(folder)
+    actual = manifest(module)
+    if actual != expected:
+        raise Different(
+            "the tasks differ between this Python and the sandbox's: does a task's declaration "
+            f"depend on the platform?\n  here: {expected}\n  there: {actual}"
+        )
+    global _MANIFEST
+    _MANIFEST = actual
+    _reseed.random = sys.modules.get("random")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, write_through=False)
+    _host.answered_by(Imports())
+    # What is alive now lives for ever: the collector need not look at it, which would write to
+    # every page of it.
+    gc.collect()
+    gc.freeze()
+
+
+def _keep_sources(folder):
+    """Tracebacks show lines of the author's source, and at run time there is no file to read."""
+    for loaded in list(sys.modules.values()):
+        name = getattr(loaded, "__file__", None)
+        if name and name.startswith(folder + os.sep) and name.endswith(".py"):
+            lines = linecache.getlines(name)
+            # Without a time of change nobody looks whether the file is still there.
+            linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+
+
+def _reseed():
+    """The generator of `random` was seeded when the module was built."""
+    if _reseed.random is not None:
+        _reseed.random.seed(int.from_bytes(os.urandom(16), "little"))
+
+
+_reseed.random = None
+_MANIFEST = ""
+
+_HOW = {"failed": handler.Error_Failed, "rejected": handler.Error_Rejected}
+
+
+class Handler(exports.Handler):
+    """The tasks."""
+
+    def run(self, task, args, kwargs):
+        _reseed()
+        try:
+            return _running.run(task, args, kwargs)
+        except _running.Ended as ended:
+            reason = types.Failure(*ended.failure)
+            if ended.kind == "retry":
+                error = handler.Error_Retry(handler.Retry(reason, ended.after_ms))
+            else:
+                error = _HOW[ended.kind](reason)
+        finally:
+            sys.stdout.flush()
+        raise Err(error)
+
+
+class Catalog(exports.Catalog):
+    """The manifest."""
+
+    def describe(self):
+        return _MANIFEST

@@ -1,0 +1,55 @@
+"""What a task raises to say how it ends, and what the host's answers become."""
+
+from ._units import seconds
+
+
+class LovageError(Exception):
+    """The base of what this package raises."""
+
+
+class Fail(LovageError):
+    """The task failed; its retry policy decides whether it is run again."""
+
+
+class Reject(LovageError):
+    """The task failed for good: it becomes a dead letter and is not run again."""
+
+
+class Retry(LovageError):
+    """The task wants to be run again: after so many seconds (or ``"30s"``), or when its policy says."""
+
+    def __init__(self, reason="", after=None):
+        super().__init__(reason)
+        self.reason = reason
+        self.after = None if after is None else seconds(after, "after")
+
+
+class HostError(LovageError):
+    """The host failed; taken to be transient."""
+
+
+class Unavailable(HostError):
+    """The host offers nothing behind this call as it is configured."""
+
+
+class InvalidCall(HostError):
+    """The host refuses the call: a malformed value, or a name out of its form."""
+
+
+class LimitExceeded(HostError):
+    """A limit of this attempt is reached; the text names it."""
+
+
+class NotSupported(LovageError):
+    """Celery has this and the contract with the host does not; the text says what to do instead."""
+
+
+class SoftTimeLimitExceeded(Exception):
+    """The soft time limit is over. Tidy up and return: the hard limit is near."""
+
+    def __str__(self):
+        return f"SoftTimeLimitExceeded{self.args!r}"
+
+
+# Under this name callers know it.
+SoftTimeLimitExceeded.__module__ = "billiard.exceptions"

@@ -1,0 +1,7 @@
+"""`python -m lovage_build`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Stands in for billiard: its exceptions, and nothing that starts a process."""

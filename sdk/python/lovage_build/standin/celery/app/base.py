@@ -1,0 +1,5 @@
+"""Where Celery has its app class."""
+
+from . import Celery
+
+__all__ = ["Celery"]

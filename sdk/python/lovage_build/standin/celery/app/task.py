@@ -1,0 +1,495 @@
+"""The base class of tasks."""
+
+import datetime
+import inspect
+import random
+import sys
+
+from celery import _state, canvas, signals, states
+from celery.exceptions import Ignore, MaxRetriesExceededError, NotSupported, Reject, Retry
+from celery.result import AsyncResult, EagerResult
+from celery.utils import uuid
+from lovage import _json
+from lovage._failures import failure, told, trace
+from lovage._host import host
+from lovage._running import Ended, ended
+
+from .entry import entry
+from .request import Context, of_attempt
+
+
+class ExceptionInfo:
+    """An exception with its traceback, as handlers get it."""
+
+    def __init__(self, error):
+        self.exception = error
+        self.type = type(error)
+        self.traceback = trace(error)
+        self.tb = error.__traceback__
+        self.internal = False
+
+    def __str__(self):
+        return self.traceback
+
+    def __repr__(self):
+        return f"<ExceptionInfo: {self.exception!r}>"
+
+
+def backoff_of(factor, retries, maximum, full_jitter):
+    """Celery's waiting time before retry number `retries + 1`, seconds."""
+    countdown = min(maximum, factor * 2**retries)
+    if full_jitter:
+        countdown = random.randrange(countdown + 1)
+    return max(0, countdown)
+
+
+class Task:
+    """A task. Called, it runs here and now; `delay` calls it from the running task's outbox."""
+
+    MaxRetriesExceededError = MaxRetriesExceededError
+    OperationalError = Exception
+
+    abstract = True
+    name = None
+    app = None
+    typing = True
+    max_retries = 3
+    default_retry_delay = 180
+    rate_limit = None
+    ignore_result = None
+    trail = True
+    send_events = True
+    store_errors_even_if_ignored = False
+    serializer = "json"
+    time_limit = None
+    soft_time_limit = None
+    track_started = False
+    acks_late = None
+    acks_on_failure_or_timeout = True
+    reject_on_worker_lost = None
+    throws = ()
+    expires = None
+    priority = None
+    queue = None
+    autoretry_for = ()
+    dont_autoretry_for = ()
+    retry_kwargs = {}  # noqa: RUF012, Celery's name and form
+    retry_backoff = False
+    retry_backoff_max = 600
+    retry_jitter = True
+    idempotency_key = None
+    idempotency_ttl = None
+
+    source = ""
+    _decorated = False
+    _is_bound = True
+    _recorded = {}  # noqa: RUF012
+    _requests = ()
+    _arguments = None
+
+    # Running.
+
+    def run(self, *args, **kwargs):
+        """What the task does."""
+        raise NotImplementedError("Tasks must define the run method.")
+
+    def __call__(self, *args, **kwargs):
+        """Runs it directly: neither retries nor results are anybody's business then."""
+        self._requests = (*self._requests, Context(args=args, kwargs=kwargs, called_directly=True))
+        _state.TASKS.append(self)
+        try:
+            return self.run(*args, **kwargs)
+        finally:
+            _state.TASKS.pop()
+            self._requests = self._requests[:-1]
+
+    @property
+    def request(self):
+        """What is known about the running attempt."""
+        if not self._requests:
+            if self._arguments is None:
+                return Context(called_directly=True)
+            self._requests = (of_attempt(self, *self._arguments),)
+        return self._requests[-1]
+
+    request_stack = property(lambda self: self)
+
+    @property
+    def top(self):
+        """The request, as `request_stack.top`."""
+        return self.request
+
+    def push_request(self, *args, **kwargs):
+        """Makes a request the current one, for tests."""
+        self._requests = (*self._requests, Context(*args, **{"called_directly": False, **kwargs}))
+
+    def pop_request(self):
+        """Takes it away again."""
+        self._requests = self._requests[:-1]
+
+    def call(self, args, kwargs):
+        """Runs one attempt with arguments from JSON; raises `Ended` when it does not succeed."""
+        self._arguments = (args, kwargs)
+        _state.TASKS.append(self)
+        self._send("task_prerun", args=args, kwargs=kwargs)
+        state, end = states.FAILURE, None
+        try:
+            try:
+                end = value = self._attempt(args, kwargs)
+                state = states.SUCCESS
+            except Retry as error:
+                state, end = states.RETRY, error
+                raise self._retry_told(error) from None
+            except Reject as error:
+                state, end = states.REJECTED, error
+                raise _rejected(error) from None
+            except Ignore as error:
+                state, end = states.IGNORED, error
+                return self._ignored(error)
+            except BaseException as error:
+                end = error
+                self._handle("on_failure", error)
+                raise ended(error) from None
+            self._handle_success(value)
+            return value
+        finally:
+            self._finish(state, end, args, kwargs)
+            _state.TASKS.pop()
+            self._requests, self._arguments = (), None
+
+    def _attempt(self, args, kwargs):
+        if type(self).before_start is not Task.before_start:
+            self.before_start(self.request.id, args, kwargs)
+        value = self._with_autoretry(args, kwargs) if self.autoretry_for else self.run(*args, **kwargs)
+        if self._requests and self._requests[0]._retry is not None:
+            # `retry(throw=False)`: there is one message for the call, so it is the retry.
+            raise self._requests[0]._retry
+        return value
+
+    def _with_autoretry(self, args, kwargs):
+        try:
+            return self.run(*args, **kwargs)
+        except (Ignore, Reject, Retry):
+            raise
+        except BaseException as error:
+            if isinstance(error, tuple(self.dont_autoretry_for)):
+                raise
+            if not isinstance(error, tuple(self.autoretry_for)):
+                raise
+            options = dict(self.retry_kwargs)
+            if self.retry_backoff:
+                options["countdown"] = backoff_of(
+                    int(max(1.0, float(self.retry_backoff))),
+                    self.request.retries,
+                    self.retry_backoff_max,
+                    self.retry_jitter,
+                )
+            self.retry(exc=error, **options)
+
+    def _ignored(self, error):
+        """The contract has no end of which nobody is told, so it is the one that was set by hand."""
+        state, meta = self._requests[0]._by_hand if self._requests else (None, None)
+        if state == states.SUCCESS:
+            return meta
+        reason = failure(error, with_trace=False)
+        if state == states.FAILURE:
+            known = meta if isinstance(meta, dict) else {}
+            message = known.get("exc_message", [meta])
+            message = message if isinstance(message, (list, tuple)) else [message]
+            kind, module = known.get("exc_type", "Exception"), known.get("exc_module", "builtins")
+            reason = told(module, kind, message)
+        raise Ended("rejected", reason) from None
+
+    def _retry_told(self, error):
+        reason = failure(error.exc if error.exc is not None else error, with_trace=False)
+        self._handle("on_retry", error.exc or error, error)
+        return Ended("retry", reason._replace(traceback=trace(error)), error.after_ms)
+
+    # Asking to be run again.
+
+    def retry(
+        self,
+        args=None,
+        kwargs=None,
+        exc=None,
+        throw=True,
+        eta=None,
+        countdown=None,
+        max_retries=None,
+        **options,
+    ):
+        """Raises `Retry`, so that this attempt ends and the task is run again later."""
+        request = self.request
+        if request.called_directly:
+            _raise_with_context(exc or Retry("Task can be retried", None))
+        most = self.max_retries if max_retries is None else max_retries
+        retries = request.retries + 1
+        own_args, own_kwargs = tuple(request.args or ()), dict(request.kwargs or {})
+        if most is not None and retries > most:
+            if exc is not None:
+                _raise_with_context(exc)
+            args = own_args if args is None else tuple(args)
+            kwargs = own_kwargs if kwargs is None else kwargs
+            raise self.MaxRetriesExceededError(
+                f"Can't retry {self.name}[{request.id}] args:{args} kwargs:{kwargs}",
+                task_args=args,
+                task_kwargs=kwargs,
+            )
+        self._same_call(args, own_args, kwargs, own_kwargs, options)
+        if eta is None and countdown is None:
+            countdown = self.default_retry_delay
+        error = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager)
+        error.after_ms = _after_ms(eta, countdown)
+        if throw:
+            raise error
+        request._retry = error
+        return error
+
+    def _same_call(self, args, own_args, kwargs, own_kwargs, options):
+        if (args is not None and tuple(args) != own_args) or kwargs not in (None, own_kwargs):
+            raise NotSupported(
+                f"{self.name}: retry() with other arguments; a retry is the same call again. Call the "
+                "task anew with apply_async() and return"
+            )
+        wrong = sorted(set(options) - {"ignore_result", "retries", "task_id", "serializer"})
+        if wrong:
+            raise NotSupported(
+                f"{self.name}: retry({wrong[0]}=…); a retry keeps its queue and its options"
+            )
+
+    # What a subclass may say at each turn.
+
+    def before_start(self, task_id, args, kwargs):
+        """Called before an attempt."""
+
+    def on_success(self, retval, task_id, args, kwargs):
+        """Called after an attempt that succeeded."""
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        """Called after one that failed."""
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        """Called after one that wants to be run again."""
+
+    def after_return(self, status, retval, task_id, args, kwargs, einfo):
+        """Called after each."""
+
+    def _handle(self, name, error, shown=None):
+        if getattr(type(self), name) is getattr(Task, name) and not _signal(name).receivers:
+            return
+        einfo = ExceptionInfo(shown or error)
+        args, kwargs = self._arguments
+        self._quietly(name, error, self.request.id, args, kwargs, einfo)
+        if name == "on_retry":
+            self._send("task_retry", request=self.request, reason=shown, einfo=einfo)
+        else:
+            self._send(
+                "task_failure", exception=error, args=args, kwargs=kwargs, traceback=einfo.tb, einfo=einfo
+            )
+
+    def _handle_success(self, value):
+        args, kwargs = self._arguments
+        if type(self).on_success is not Task.on_success:
+            self._quietly("on_success", value, self.request.id, args, kwargs)
+        if signals.task_success.receivers:
+            signals.task_success.send(self, result=value)
+
+    def _finish(self, state, end, args, kwargs):
+        if type(self).after_return is not Task.after_return:
+            einfo = ExceptionInfo(end) if isinstance(end, BaseException) else None
+            self._quietly("after_return", state, end, self.request.id, args, kwargs, einfo)
+        self._send("task_postrun", args=args, kwargs=kwargs, retval=end, state=state)
+
+    def _quietly(self, name, *arguments):
+        """A handler that fails does not change how the attempt ended."""
+        try:
+            getattr(self, name)(*arguments)
+        except Exception:
+            signals._log.exception("%s of %s raised", name, self.name)
+
+    def _send(self, name, **named):
+        signal = getattr(signals, name)
+        if signal.receivers:
+            if name in ("task_prerun", "task_postrun", "task_failure"):
+                named["task_id"] = self.request.id
+            if name in ("task_prerun", "task_postrun"):
+                named["task"] = self
+            signal.send(self, **named)
+
+    # Calling it.
+
+    def delay(self, *args, **kwargs):
+        """Calls it, if the running task succeeds."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args=None, kwargs=None, task_id=None, producer=None, link=None, link_error=None, **options
+    ):
+        """Calls it with options, if the running task succeeds."""
+        if self.typing and self.app is not None and self.app.strict_typing:
+            self._check(args or (), kwargs or {})
+        if self.app is not None and self.app.conf.get("task_always_eager"):
+            return self.apply(args, kwargs, task_id=task_id)
+        for name, value in (("task_id", task_id), ("link", link), ("link_error", link_error)):
+            if value:
+                options[name] = value
+        for name in ("queue", "priority", "expires", "ignore_result", "time_limit", "soft_time_limit"):
+            if getattr(self, name) is not None:
+                options.setdefault(name, getattr(self, name))
+        return canvas.put(self.app, self.name, args, kwargs, options)
+
+    def _check(self, args, kwargs):
+        function = self.run
+        try:
+            inspect.signature(function).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}() {error}") from None
+
+    def apply(self, args=None, kwargs=None, task_id=None, throw=None, retries=0, **options):
+        """Runs it here and now, retries and all; an `EagerResult`."""
+        request = Context(
+            id=task_id or uuid(),
+            task=self.name,
+            args=tuple(args or ()),
+            kwargs=dict(kwargs or {}),
+            retries=retries,
+            is_eager=True,
+            called_directly=False,
+        )
+        self._requests = (*self._requests, request)
+        _state.TASKS.append(self)
+        try:
+            run = self._with_autoretry if self.autoretry_for else lambda a, k: self.run(*a, **k)
+            value, state, text = run(request.args, request.kwargs), states.SUCCESS, None
+        except Retry:
+            return self.apply(args, kwargs, request.id, throw, retries + 1)
+        except Exception as error:
+            if throw:
+                raise
+            value, state, text = error, states.FAILURE, trace(error)
+        finally:
+            _state.TASKS.pop()
+            self._requests = self._requests[:-1]
+        return EagerResult(request.id, value, state, text, self.name)
+
+    def signature(self, args=None, *starargs, **starkwargs):
+        """A call that is not made yet."""
+        starkwargs.setdefault("app", self.app)
+        return canvas.signature(self, args, *starargs, **starkwargs)
+
+    subtask = signature
+
+    def s(self, *args, **kwargs):
+        """A call that is not made yet."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args, **kwargs):
+        """One that takes no result of what was before it."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def chunks(self, it, n):
+        """Calls in lots of `n`."""
+        return canvas.chunks(self.s(), it, n, app=self.app)
+
+    def map(self, it):
+        """One call for all items."""
+        return canvas.xmap(self.s(), it, app=self.app)
+
+    def starmap(self, it):
+        """One call for all lists of arguments."""
+        return canvas.xstarmap(self.s(), it, app=self.app)
+
+    def AsyncResult(self, task_id, **kwargs):  # noqa: N802, Celery's name
+        """The result of a call, of which a task knows the id only."""
+        return AsyncResult(task_id)
+
+    # What a running task may say.
+
+    def update_state(self, task_id=None, state=None, meta=None, **kwargs):
+        """Shows a state such as ``PROGRESS`` to whoever asks for the result."""
+        if task_id is not None and task_id != self.request.id:
+            raise NotSupported(f"{self.name}: update_state() of another task")
+        if state in (states.SUCCESS, states.FAILURE):
+            # For a task that sets its own end and then raises `Ignore`.
+            self.request._by_hand = state, meta
+            return
+        host().progress(state, _json.dumps(meta))
+
+    def replace(self, sig):
+        """Cannot be: a task may not leave its id, its chain and its chord to another."""
+        raise NotSupported(
+            f"{self.name}: replace(); a task cannot hand its id and its links to another. Call the "
+            "other with delay() and return, or let the caller build a chain"
+        )
+
+    def add_to_chord(self, sig, lazy=False):
+        """Cannot be: what a chord waits for is its sender's to say."""
+        raise NotSupported(f"{self.name}: add_to_chord(); build the chord where it is sent")
+
+    def send_event(self, type_, retry=True, retry_policy=None, **fields):
+        """Celery's custom events have no place in the contract; a log line tells the same."""
+        host().log("info", type_, _json.dumps(fields))
+
+    def add_trail(self, result):
+        """The host keeps the list of children itself."""
+        return result
+
+    def start_strategy(self, app, consumer, **kwargs):
+        """Workers of Celery's have strategies."""
+        raise NotSupported("start_strategy(): Lovage is the worker")
+
+    @property
+    def backend(self):
+        """There is none in a sandbox."""
+        raise NotSupported(f"{self.name}.backend: use update_state(), or return the value")
+
+    @property
+    def __name__(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        return f"<@task: {self.name}>"
+
+    def __reduce__(self):
+        return str(self.name)
+
+    def __json__(self):
+        raise TypeError(f"Object of type {type(self).__name__} is not JSON serializable")
+
+    @classmethod
+    def bind(cls, app):
+        """Belongs to an app."""
+        cls.app = app
+        return app
+
+    def manifest(self):
+        """Its entry in the module's manifest."""
+        return entry(self)
+
+
+def _signal(handler):
+    return signals.task_retry if handler == "on_retry" else signals.task_failure
+
+
+def _raise_with_context(error):
+    """Raises it; what is handled now becomes its cause, unless it is that itself."""
+    now = sys.exc_info()[1]
+    if now is None or now is error:
+        raise error
+    raise error from now
+
+
+def _after_ms(eta, countdown):
+    if eta is not None:
+        if eta.tzinfo is None:
+            eta = eta.replace(tzinfo=datetime.timezone.utc)
+        countdown = (eta - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+    return max(0, round(float(countdown) * 1000))
+
+
+def _rejected(error):
+    reason = failure(error, with_trace=False)
+    return Ended("retry", reason, 0) if error.requeue else Ended("rejected", reason)
+
+
+__all__ = ["Context", "ExceptionInfo", "Task"]
