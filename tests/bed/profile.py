@@ -20,7 +20,7 @@ class Recording:
             raise RuntimeError("perf is not installed: leave out --profile")
         self._file = Path(tempfile.mkdtemp(prefix="lovage-perf-")) / "data"
         ids = ",".join(str(each) for each in [pid, *usage.descendants(pid)])
-        command = ["perf", "record", "-F", "999", "-g", "-o", str(self._file), "-p", ids]
+        command = ["perf", "record", "-F", "999", "-o", str(self._file), "-p", ids]
         quiet = subprocess.DEVNULL
         self._perf = subprocess.Popen(command, stdout=quiet, stderr=quiet)
 
@@ -31,10 +31,10 @@ class Recording:
         keep.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(self._file, keep)
         self._file.parent.rmdir()
-        command = ["perf", "report", "-i", str(keep), "--no-children", "--stdio", "-g", "none"]
-        command += ["--percent-limit", "0.4", "--sort", "comm,dso,symbol"]
+        command = ["perf", "report", "-i", str(keep), "--stdio", "-w", "7,24,120"]
+        command += ["--percent-limit", "0.4", "--sort", "dso,symbol"]
         report = subprocess.run(
             command, capture_output=True, text=True, env=os.environ | {"PAGER": "cat"}
         ).stdout
         lines = [line for line in report.splitlines() if line and not line.startswith("#")]
-        return "\n".join(lines[:_LINES_MAX])
+    XX

@@ -140,7 +140,7 @@ def play(name, scenario, queue, server, options) -> Round:
         moments = released(queue, calls)
         after, redis_after = usage.of(worker.pid), redis_cpu_s(server)
         if recording:
-            out.print(recording.finish(places.target() / "bench" / "profile.data"))
+            print(recording.finish(places.target() / "bench" / "profile.data"))
         states = Counter(queue.states(ids).values())
         if states != {"SUCCESS": calls}:
             raise RuntimeError(f"of {calls} calls to {name} became {dict(states)}")

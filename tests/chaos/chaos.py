@@ -32,6 +32,7 @@ STALL_S = 90
 # How long a stopped worker stands still: longer than a lease.
 STOP_S = 35
 SLOTS = 16
+STARTS_MAX = 10
 MILLISECONDS_MAX = 30
 TERMINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -141,7 +142,11 @@ class Fleet:
             )
         log = self._folder / f"worker-{self._started}.log"
         arguments = ["-c", SLOTS, "-n", f"w{self._started}@%h", "--log-format", "json", "-l", "info"]
-        return processes.lovage_worker(*urls, *arguments, log=log)
+        # A supervisor would try again, too: on SQLite a stopped worker may hold the file's lock.
+        for _ in range(STARTS_MAX):
+            with contextlib.suppress(RuntimeError):
+                return processes.lovage_worker(*urls, *arguments, log=log)
+        raise RuntimeError(f"no worker started in {STARTS_MAX} attempts: {log.read_text()[-2_000:]}")
 
     def _end(self, worker):
         # The parent first, or it would still say what became of its children.
