@@ -37,4 +37,4 @@ class Recording:
             command, capture_output=True, text=True, env=os.environ | {"PAGER": "cat"}
         ).stdout
         lines = [line for line in report.splitlines() if line and not line.startswith("#")]
-    XX
+        return "\n".join(line.rstrip(" -") for line in lines[:_LINES_MAX])

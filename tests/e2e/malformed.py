@@ -180,7 +180,7 @@ class Kept:
         """Waits until so many are kept."""
         deadline = time.monotonic() + _PATIENCE_S
         while self.count() < count and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # because nobody tells of kept messages
 
     def count(self) -> int:
         """How many are kept, and how many were until there were too many."""
