@@ -8,6 +8,9 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod columns;
+mod failed;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

@@ -188,7 +188,7 @@ pub async fn one_heartbeat_keeps_everything_and_a_late_one_is_told(rig: &impl Le
     let (worker, other) = (rig.session(LEASE).await, rig.session(LEASE * 100).await);
     let grants = [granted(&*worker, claim(0, 0, 0)).await, granted(&*worker, claim(1, 0, 1)).await];
     for _ in 0..4 {
-        rig.advance(LEASE - MOMENT).await;
+        rig.advance(LEASE.saturating_sub(MOMENT)).await;
         assert_eq!(worker.renew().await.expect("an answer"), Renewed::Held);
     }
     for number in [0, 1] {

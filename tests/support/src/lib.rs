@@ -23,9 +23,11 @@
 #![expect(clippy::disallowed_methods, reason = "the environment says what is under test")]
 
 pub mod paths;
+mod postgres;
 mod process;
 pub mod python;
 mod redis;
 
+pub use postgres::PostgresServer;
 pub use process::{LovageCommand, PATIENCE, Process};
 pub use redis::{RedisOptions, RedisServer, free_port};

@@ -232,7 +232,7 @@ impl Ledger for RedisLedger {
     async fn get(&self, key: &LedgerKey) -> Result<Option<Record>, PortError> {
         let mut call = self.scripts.get.call();
         call.bytes(key.as_bytes());
-        answers::record(self.link.call(&self.scripts.get, &call).await?)
+        answers::record(&self.link.call(&self.scripts.get, &call).await?)
     }
 
     async fn purge(&self, keys: &[LedgerKey], steps: bool) -> Result<usize, PortError> {

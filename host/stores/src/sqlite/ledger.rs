@@ -25,6 +25,7 @@ use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::columns::{signed, unsigned};
+use crate::failed;
 use rows::Leases;
 
 /// Where Linux tells one boot from another.
@@ -124,13 +125,7 @@ impl SqliteLedger {
         let written: Result<Vec<_>, _> = self.database.write(what, write).await;
         match written {
             Ok(all) => all.into_iter().map(Ok).collect(),
-            Err(error) => {
-                let again = || match error.is_transient() {
-                    true => PortError::transient(what, error.to_string()),
-                    false => PortError::permanent(what, error.to_string()),
-                };
-                (0..count).map(|_| Err(again())).collect()
-            }
+            Err(error) => failed::each(what, &error, count),
         }
     }
 }

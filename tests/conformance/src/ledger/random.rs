@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::frames::OnDoubt;
+use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
     Change, Claim, Claimant, Claimed, End, Fence, Grant, Hold, LedgerKey, LedgerWrite, Record,
-    Renewed, SessionNumber, State, StepBegin, StepEnd, StepInput, StepRecord, decide_begin_step,
-    decide_claim, decide_end_step, decide_write,
+    Recorded, Renewed, SessionNumber, State, StepBegin, StepEnd, StepInput, StepRecord,
+    decide_begin_step, decide_claim, decide_end_step, decide_write,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -80,7 +81,8 @@ struct Model {
     /// When sessions that are known ended; 0 for those that left.
     ends: HashMap<SessionNumber, u64>,
     grants: Vec<Grant>,
-    fence: Fence,
+    /// The last fence of each key, also of those that were purged.
+    fences: HashMap<LedgerKey, Fence>,
     now_ms: u64,
 }
 
@@ -101,7 +103,7 @@ pub(super) async fn compare(rig: &impl LedgerRig) {
             leases: vec![(end, None); 3],
             ends: HashMap::new(),
             grants: Vec::new(),
-            fence: Fence(0),
+            fences: HashMap::new(),
             now_ms: 0,
         };
         // Every sequence has keys of its own.
@@ -180,39 +182,8 @@ impl Model {
                 let answer = workers[*worker].settle(std::slice::from_ref(&write)).await;
                 self.write(&write, answer);
             }
-            Operation::Begin { worker, grant, name, input, doubt, repeated } => {
-                let Some(grant) = self.grant(*grant) else { return };
-                let begin = StepBegin {
-                    name: name.to_string().into(),
-                    input: StepInput([*input; 16]),
-                    doubt: *doubt,
-                    repeated: *repeated,
-                };
-                let answer = workers[*worker].begin_step(&grant, &begin).await.expect("an answer");
-                let place = (grant.key, *name);
-                let (record, step) = (self.records.get(&grant.key), self.steps.get(&place));
-                let hold = self.hold(Some(grant.session));
-                let decided = decide_begin_step(record, step, &grant, &begin, hold);
-                assert_eq!(answer, decided.answer, "{operation:?}");
-                if let Some(step) = decided.write {
-                    self.steps.insert(place, step);
-                }
-            }
-            Operation::End { worker, grant, name, commit } => {
-                let Some(grant) = self.grant(*grant) else { return };
-                let end = match commit {
-                    true => StepEnd::Commit(Bytes::from_static(b"\0value")),
-                    false => StepEnd::Abandon,
-                };
-                let answer = workers[*worker].end_step(&grant, &name.to_string(), &end).await;
-                let place = (grant.key, *name);
-                let decided = decide_end_step(self.steps.get(&place), &grant, &end);
-                assert_eq!(answer.expect("an answer"), decided.answer, "{operation:?}");
-                match decided.write {
-                    Some(Some(step)) => drop(self.steps.insert(place, step)),
-                    Some(None) => drop(self.steps.remove(&place)),
-                    None => {}
-                }
+            Operation::Begin { worker, .. } | Operation::End { worker, .. } => {
+                self.step(&*workers[*worker], operation).await;
             }
             Operation::Renew { worker } => {
                 let answer = workers[*worker].renew().await.expect("an answer");
@@ -243,6 +214,46 @@ impl Model {
         }
     }
 
+    async fn step(&mut self, worker: &dyn Ledger, operation: &Operation) {
+        match operation {
+            Operation::Begin { grant, name, input, doubt, repeated, .. } => {
+                let Some(grant) = self.grant(*grant) else { return };
+                let begin = StepBegin {
+                    name: name.to_string().into(),
+                    input: StepInput([*input; 16]),
+                    doubt: *doubt,
+                    repeated: *repeated,
+                };
+                let answer = worker.begin_step(&grant, &begin).await.expect("an answer");
+                let place = (grant.key, *name);
+                let (record, step) = (self.records.get(&grant.key), self.steps.get(&place));
+                let hold = self.hold(Some(grant.session));
+                let decided = decide_begin_step(record, step, &grant, &begin, hold);
+                assert_eq!(answer, decided.answer, "{operation:?}");
+                if let Some(step) = decided.write {
+                    self.steps.insert(place, step);
+                }
+            }
+            Operation::End { grant, name, commit, .. } => {
+                let Some(grant) = self.grant(*grant) else { return };
+                let end = match commit {
+                    true => StepEnd::Commit(Bytes::from_static(b"\0value")),
+                    false => StepEnd::Abandon,
+                };
+                let answer = worker.end_step(&grant, &name.to_string(), &end).await;
+                let place = (grant.key, *name);
+                let decided = decide_end_step(self.steps.get(&place), &grant, &end);
+                assert_eq!(answer.expect("an answer"), decided.answer, "{operation:?}");
+                match decided.write {
+                    Some(Some(step)) => drop(self.steps.insert(place, step)),
+                    Some(None) => drop(self.steps.remove(&place)),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn claim(&mut self, worker: usize, claim: &Claim, answer: &Claimed) {
         let grant = match answer {
             Claimed::Fresh { grant, .. }
@@ -268,17 +279,13 @@ impl Model {
         let decided = decide_claim(record, claim, &by, hold);
         assert_eq!(*answer, decided.answer, "{claim:?} of {record:?}");
         if let Some(record) = decided.write {
-            assert!(record.fence > self.fence, "{:?} after {:?}", record.fence, self.fence);
-            self.fence = record.fence;
+            let before = self.fences.insert(claim.key, record.fence);
+            assert!(before < Some(record.fence), "{:?} after {before:?}", record.fence);
             self.records.insert(claim.key, record);
         }
     }
 
-    fn write(
-        &mut self,
-        write: &LedgerWrite,
-        mut answer: Vec<Result<lovage_core::Recorded, lovage_core::ports::PortError>>,
-    ) {
+    fn write(&mut self, write: &LedgerWrite, mut answer: Vec<Result<Recorded, PortError>>) {
         let settled = write.change == Change::Settle;
         let record = self.records.get(&write.grant.key);
         let decided = decide_write(record, write, settled, self.now_ms);

@@ -1,13 +1,9 @@
 //! The ledgers are put to every promise, and to those that only one of them makes.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail loudly"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod postgres;
 mod redis;
+mod settle;
 mod sqlite;
 
 mod on_redis {
@@ -20,4 +16,10 @@ mod on_sqlite {
     use crate::sqlite::SqliteRig;
 
     lovage_conformance::ledger_suite!(SqliteRig);
+}
+
+mod on_postgres {
+    use crate::postgres::PostgresRig;
+
+    lovage_conformance::ledger_suite!(PostgresRig);
 }

@@ -33,9 +33,9 @@ impl RedisRig {
         let client = Client::open(self.server.url(0)).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::Cmd::new();
-        words.iter().for_each(|word| {
+        for word in words {
             command.arg(*word);
-        });
+        }
         command.query_async(&mut connection).await.unwrap()
     }
 

@@ -10,6 +10,8 @@ use lovage_core::{
 };
 use lovage_redis::{Steps, Value};
 
+use crate::failed;
+
 /// The answers to claims.
 pub(super) fn claimed(
     answer: Value,
@@ -77,13 +79,7 @@ pub(super) fn recorded(
     let all = match answer {
         Ok(Value::Array(all)) if all.len() == count => all,
         Ok(other) => return (0..count).map(|_| Err(unexpected(&other))).collect(),
-        Err(error) => {
-            let again = || match error.is_transient() {
-                true => PortError::transient(what, error.to_string()),
-                false => PortError::permanent(what, error.to_string()),
-            };
-            return (0..count).map(|_| Err(again())).collect();
-        }
+        Err(error) => return failed::each(what, &error, count),
     };
     let one = |answer: &Value| match answer {
         Value::Int(1) => Ok(Recorded::Written),
@@ -119,15 +115,15 @@ pub(super) fn doubt(doubt: OnDoubt) -> &'static [u8] {
 }
 
 /// A record's text and the end of its time.
-pub(super) fn record(answer: Value) -> Result<Option<Record>, PortError> {
-    let Value::Array(parts) = &answer else { return Err(unexpected(&answer)) };
+pub(super) fn record(answer: &Value) -> Result<Option<Record>, PortError> {
+    let Value::Array(parts) = answer else { return Err(unexpected(answer)) };
     match parts.as_slice() {
         [] => Ok(None),
         [Value::BulkString(text), expires] => match read(text, number(expires).ok()) {
             Some(record) => Ok(Some(record)),
-            None => Err(unexpected(&answer)),
+            None => Err(unexpected(answer)),
         },
-        _ => Err(unexpected(&answer)),
+        _ => Err(unexpected(answer)),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::ports::Clock;
-use lovage_core::{End, Fence, Hold, LedgerKey, Record, SessionNumber, State, StepInput, StepRecord};
+use lovage_core::{
+    End, Fence, Hold, LedgerKey, Record, SessionNumber, State, StepInput, StepRecord,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::columns::{Columns, signed, unsigned};

@@ -1,0 +1,6 @@
+//! The ledger in a PostgreSQL database.
+
+mod error;
+mod ledger;
+
+pub use ledger::{PostgresLedger, PostgresLedgerOptions};

@@ -1,0 +1,109 @@
+//! One step that records, tells, sends and acknowledges, or does nothing of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
+use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
+use lovage_conformance::broker::{now, publication};
+use lovage_conformance::ledger::{LEASE, claim, ends, key};
+use lovage_conformance::results::{record, success};
+use lovage_conformance::{LONG_LEASE, LedgerRig};
+use lovage_core::ports::{Broker, Clock, Ledger, Settle};
+use lovage_core::{Claimed, Closing, Disposal, End, Grant, State, Timestamp};
+use lovage_redis::Address;
+use lovage_stores::redis::{RedisLedger, RedisResults, RedisResultsOptions};
+use lovage_stores::sqlite::{LedgerRows, ResultRows, SqliteLedger};
+
+use crate::redis::RedisRig;
+use crate::sqlite::SqliteRig;
+
+struct Machine;
+
+impl Clock for Machine {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+}
+
+async fn granted(ledger: &dyn Ledger, number: u64) -> Grant {
+    match ledger.claim(&[claim(number, 0, number)]).await.unwrap().remove(0) {
+        Claimed::Fresh { grant, .. } => grant,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two deliveries are settled together; the second one's grant is lost. The first is true as a
+/// whole, of the second nothing is, and its message goes back to its queue.
+async fn one_of_two(broker: &dyn Broker, settle: &dyn Settle, rig: &impl LedgerRig) {
+    let late = rig.session(LEASE).await;
+    let lost = granted(&*late, 2).await;
+    rig.advance(LEASE).await;
+    let worker = rig.session(LEASE).await;
+    let (own, theirs) = (granted(&*worker, 1).await, granted(&*worker, 2).await);
+    assert!(theirs.fence > lost.fence);
+
+    broker.publish(&[publication(1, None), publication(2, None)]).await.unwrap();
+    let got = broker.receive(2, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(got.len(), 2);
+    let closing = |index: usize, grant| Closing {
+        receipt: got[index].receipt,
+        ledger: Some(ends(grant, End::Done)),
+        results: vec![record(&format!("task {index}"), success("1"))],
+        publications: vec![publication(10 + index, None)],
+        disposal: Disposal::Acknowledge,
+    };
+    let batch = [closing(0, own), closing(1, lost)];
+    assert!(settle.settle(&batch).await.iter().all(Result::is_ok));
+
+    let ours = worker.get(&key(1)).await.unwrap().unwrap();
+    let State::Over { end: End::Done, settled: true, expires_ms: Some(_), .. } = ours.state else {
+        panic!("{ours:?}")
+    };
+    let other = worker.get(&key(2)).await.unwrap().unwrap();
+    assert!(matches!(other.state, State::Running { .. }), "{other:?}");
+    let mut left = broker.receive(9, Duration::from_secs(20)).await.unwrap();
+    left.extend(broker.receive(9, Duration::ZERO).await.unwrap());
+    let given_back = left.iter().filter(|delivery| delivery.deliveries == 2).count();
+    assert_eq!((left.len(), given_back), (2, 1), "a follow-up and the message of the lost call");
+    let all: Vec<_> = left.iter().map(|it| (it.receipt, Disposal::Acknowledge)).collect();
+    assert!(broker.close(&all).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn whoever_lost_a_call_settles_nothing_of_it_on_redis() {
+    let rig = RedisRig::start().await;
+    let options = rig.options(LEASE);
+    let address: Address = options.address.clone();
+    let queues = vec!["celery".into()];
+    let broker = RedisBrokerOptions {
+        lease: LONG_LEASE,
+        ..RedisBrokerOptions::new(address.clone(), queues)
+    };
+    let broker = RedisBroker::new(broker).unwrap();
+    let parts =
+        vec![RedisLedger::part(&options), RedisResults::part(&RedisResultsOptions::new(address))];
+    let settle = RedisSettle::new(broker.clone(), parts);
+    one_of_two(&broker, &settle, &rig).await;
+    broker.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_lost_a_call_settles_nothing_of_it_on_sqlite() {
+    let rig = SqliteRig::start().await;
+    let database = rig.open().await;
+    let settings = SqliteBrokerSettings {
+        lease: LONG_LEASE,
+        ..SqliteBrokerSettings::new(vec!["celery".into()])
+    };
+    let broker = SqliteBroker::start(database.clone(), settings, Arc::new(Machine)).await.unwrap();
+    let broker = Arc::new(broker);
+    let rows = LedgerRows::new(&rig.options(LEASE));
+    let settle =
+        SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(rows), Arc::new(ResultRows)]);
+    let settle = settle.await.unwrap();
+    // The session and the rows share one file.
+    drop(SqliteLedger::start(database, &rig.options(LEASE)).await.unwrap());
+    one_of_two(&*broker, &settle, &rig).await;
+    broker.leave().await.unwrap();
+}
