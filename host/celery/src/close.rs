@@ -38,32 +38,32 @@ impl Default for CloseSettings {
     }
 }
 
-/// All that settling this verdict has to make true; `None` for [`Settlement::Forget`], which makes
-/// nothing true because another worker has the right to the call.
-pub fn close(verdict: &Verdict, settings: &CloseSettings) -> Option<Closing> {
+/// All that settling this verdict has to make true, the ledger's part aside.
+pub fn close(verdict: &Verdict, settings: &CloseSettings) -> Closing {
     let close = Close { verdict, settings };
     let disposal = match &verdict.settlement {
-        Settlement::Forget => return None,
-        Settlement::Bury(failure) => return Some(close.bury(failure)),
-        Settlement::Park(reason) => return Some(close.park(reason)),
-        Settlement::Retry { failure, at } => return Some(close.retry(failure, *at)),
+        Settlement::Bury(failure) => return close.bury(failure),
+        Settlement::Park(reason) => return close.park(reason),
+        Settlement::Retry { failure, at } => return close.retry(failure, *at),
         Settlement::Succeed { result, calls } => {
             let source = close.source();
             let FollowUps { publications, children } = source.after_success(result, calls);
             let state = TaskState::Success(result.clone());
             let results = close.wanted().then(|| close.record(state, children));
             let results = results.into_iter().collect();
-            return Some(close.closing(results, publications, Disposal::Acknowledge));
+            return close.closing(results, publications, Disposal::Acknowledge);
         }
         Settlement::Drop(reason) => {
             let state = TaskState::Revoked(reason.as_str());
             let results = close.errors_wanted().then(|| close.record(state, Vec::new()));
             let results = results.into_iter().collect();
-            return Some(close.closing(results, Vec::new(), Disposal::Acknowledge));
+            return close.closing(results, Vec::new(), Disposal::Acknowledge);
         }
         Settlement::Release(at) => Disposal::Release(*at),
+        // If the delivery is still ours it may be the only copy; if not, this does nothing.
+        Settlement::Forget => Disposal::Release(None),
     };
-    Some(close.closing(Vec::new(), Vec::new(), disposal))
+    close.closing(Vec::new(), Vec::new(), disposal)
 }
 
 /// The closing of a message that cannot be read: it is kept whole, under the error's code.
@@ -179,16 +179,36 @@ impl<'a> Close<'a> {
                 let detail = format!("step {step} was begun before and may have happened");
                 ("ambiguous-step", detail, Vec::new())
             }
+            ParkReason::CrashLoop => {
+                let detail = "worker after worker died under it".to_owned();
+                let failure = Failure::new("billiard.exceptions", "WorkerLostError", &detail);
+                let record = self.record(TaskState::Failure(failure), Vec::new());
+                ("crash-loop", detail, vec![record])
+            }
+            ParkReason::Mismatch => {
+                let detail = "the key was used before, with other arguments".to_owned();
+                (MISMATCH, detail, self.mismatch())
+            }
             ParkReason::Unsupported(what) => {
                 let detail = "what follows the call cannot be sent by this version".into();
                 (what.as_str(), detail, Vec::new())
             }
         };
-        let kept = self.kept(KeptKind::Parked, reason, detail);
+        let kind = if reason == MISMATCH { KeptKind::Dead } else { KeptKind::Parked };
+        let kept = self.kept(kind, reason, detail);
         self.closing(results, Vec::new(), Disposal::Keep(Box::new(kept)))
     }
 
     /// The next attempt leaves, and the caller sees that it will.
+    /// What the caller of a mismatch is told: nothing where the key is the call's id, because the
+    /// result under that id is the other call's.
+    fn mismatch(&self) -> Vec<ResultRecord> {
+        let text = "the idempotency key was used before, with other arguments";
+        let failure = Failure::new("lovage.exceptions", "IdempotencyMismatch", text);
+        let explicit = self.verdict.key_is_explicit;
+        explicit.then(|| self.record(TaskState::Failure(failure), Vec::new())).into_iter().collect()
+    }
+
     fn retry(&self, failure: &Failure, at: Timestamp) -> Closing {
         let Verdict { invocation, at: now, .. } = self.verdict;
         let Some(publication) = next_attempt(invocation, self.settings, at, *now) else {
@@ -294,6 +314,10 @@ impl<'a> Close<'a> {
         }
     }
 }
+
+/// The reason under which a message is kept whose key was used before, with other arguments. It is
+/// no parked call: nobody can make it right.
+const MISMATCH: &str = "idempotency-mismatch";
 
 /// Each way to die that can be told by its exception alone.
 const DEATHS: [Death; 12] = [

@@ -19,6 +19,8 @@ pub struct Job {
     pub retry: RetryPolicy,
     /// The key under which the call happens once, in words.
     pub key: Box<str>,
+    /// Whether the caller or the task gave that key; otherwise it is the call's id.
+    pub key_is_explicit: bool,
 }
 
 /// Why a call is not admitted now although nothing is wrong with it.

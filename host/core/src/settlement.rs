@@ -21,6 +21,8 @@ pub struct Verdict {
     pub task: Option<Arc<TaskSpec>>,
     /// The module that ran it, if one did.
     pub digest: Option<Digest>,
+    /// Whether its key is one that the caller or the task gave.
+    pub key_is_explicit: bool,
     /// What becomes of it.
     pub settlement: Settlement,
     /// When that was decided.
@@ -34,7 +36,8 @@ pub enum Settlement {
     Bury(Failure),
     /// Not wanted any more: the caller is told, the message goes.
     Drop(DropReason),
-    /// Nobody's any more: another worker has the right to it, so nothing is written at all.
+    /// Not ours to decide: the right to it was lost, or this worker is stopping. Nothing is told to
+    /// anyone, and its message goes back if we still have it.
     Forget,
     /// No module implements it (yet): kept until one does.
     Park(ParkReason),
@@ -85,6 +88,10 @@ pub enum ParkReason {
     UnknownTask,
     /// A step was begun before and its author wants nobody to guess.
     AmbiguousStep(String),
+    /// Worker after worker died under it.
+    CrashLoop,
+    /// Its key was used before, with other arguments.
+    Mismatch,
     /// What follows it is of a form that this version cannot send; the text says which. It was not
     /// run, because a call whose links are lost would be done by halves.
     Unsupported(String),
@@ -94,18 +101,20 @@ pub enum ParkReason {
 const RECORDED_VERSION: u8 = 1;
 
 impl Settlement {
-    /// The settlement as a ledger keeps it.
+    /// The settlement as a ledger keeps it, with the call it was made for: another call may have the
+    /// same key.
     ///
     /// # Errors
     /// Never with the settlements there are; the encoder could fail in principle.
-    pub fn to_recorded(&self) -> Result<Bytes, FrameError> {
+    pub fn to_recorded(&self, call: &TaskId) -> Result<Bytes, FrameError> {
         let mut bytes = vec![RECORDED_VERSION];
-        postcard::to_io(self, &mut bytes)?;
+        postcard::to_io(&(call, self), &mut bytes)?;
         Ok(bytes.into())
     }
 
-    /// The settlement that a ledger kept; `None` when another version of Lovage wrote it otherwise.
-    pub fn from_recorded(bytes: &[u8]) -> Option<Self> {
+    /// The settlement that a ledger kept, and the call it was made for; `None` when another version
+    /// of Lovage wrote it otherwise.
+    pub fn from_recorded(bytes: &[u8]) -> Option<(TaskId, Self)> {
         let (version, rest) = bytes.split_first()?;
         (*version == RECORDED_VERSION).then(|| postcard::from_bytes(rest).ok()).flatten()
     }
@@ -118,7 +127,7 @@ const NOT_STARTED_DELAY: Duration = Duration::from_secs(1);
 ///
 /// Pure: it reads no clock and draws no lot, so that every row of it is a test.
 pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict {
-    let Job { invocation, module, task, retry, .. } = job;
+    let Job { invocation, module, task, retry, key_is_explicit, .. } = job;
     let retries = invocation.retries;
     let again = |failure: Failure, after: Option<Duration>| {
         if retry.allows(retries) {
@@ -145,7 +154,8 @@ pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict 
             _ => Settlement::Bury(failure),
         },
     };
-    Verdict { invocation, task: Some(task), digest: Some(module.digest), settlement, at: now }
+    let (task, digest) = (Some(task), Some(module.digest));
+    Verdict { invocation, task, digest, key_is_explicit, settlement, at: now }
 }
 
 /// All that settling one delivery has to make true, ready for adapters.
@@ -305,6 +315,7 @@ mod tests {
             limits: Limits::default(),
             retry: RetryPolicy { on_failure, ..RetryPolicy::default() },
             key: "1".into(),
+            key_is_explicit: false,
         }
     }
 
@@ -359,8 +370,8 @@ mod tests {
             Settlement::Drop(DropReason::Terminated),
             Settlement::Retry { failure: failure(), at: NOW },
         ] {
-            let kept = settlement.to_recorded().unwrap();
-            assert_eq!(Settlement::from_recorded(&kept), Some(settlement));
+            let kept = settlement.to_recorded(&"a".into()).unwrap();
+            assert_eq!(Settlement::from_recorded(&kept), Some(("a".into(), settlement)));
             let later = [&[2], &kept[1..]].concat();
             assert_eq!(Settlement::from_recorded(&later), None);
         }

@@ -5,22 +5,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
-use lovage_core::ports::{Broker, Clock, PortError, ResultBackend, Settle};
+use lovage_core::ports::{Broker, Clock, Ledger, PortError, ResultBackend, Settle};
 use lovage_core::{ResultRecord, TaskId, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
 use lovage_sandbox::Compiler;
-use lovage_sqlite::{Database, Settings};
-use lovage_stores::redis::{RedisResults, RedisResultsOptions};
-use lovage_stores::sqlite::{ResultRows, SqliteResults};
+use lovage_sqlite::{Database, Participant, Settings};
+use lovage_stores::redis::{RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions};
+use lovage_stores::sqlite::{
+    LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions, SqliteResults,
+};
 use lovage_worker::{InOrder, Modules, Observer, Options, Ports, Services};
+use tracing::warn;
 
 use crate::config::Config;
 
@@ -37,6 +40,7 @@ pub(crate) struct Wired {
 struct Ends {
     broker: Arc<dyn Broker>,
     results: Arc<dyn ResultBackend>,
+    ledger: Option<Arc<dyn Ledger>>,
     settle: Arc<dyn Settle>,
 }
 
@@ -46,6 +50,12 @@ enum Place {
     Sqlite(PathBuf),
     Nowhere,
 }
+
+/// How long a worker tries to reach its broker and its stores before it gives up.
+const START_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two such tries.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Slots that each executor has beyond its even share, because calls are not spread evenly.
 const SPARE_SLOTS: usize = 64;
@@ -59,8 +69,9 @@ pub(crate) async fn wire(
     observer: Option<Arc<dyn Observer>>,
 ) -> anyhow::Result<Wired> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Ends { broker, results, settle } = ends(config, &clock).await?;
-    let services = Arc::new(Services::new(results, Arc::clone(&clock)));
+    let Ends { broker, results, ledger, settle } = patiently(config, &clock).await?;
+    let services = Services::new(results, ledger.clone(), Arc::clone(&clock));
+    let services = Arc::new(services);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = lovage_executors::Options::new(&program, ["executor"]);
     options.processes = config.executors;
@@ -73,6 +84,7 @@ pub(crate) async fn wire(
     let ports = Ports {
         broker,
         settle,
+        ledger,
         sandbox: Arc::clone(&executors) as _,
         services,
         registry: Arc::clone(&modules) as _,
@@ -90,8 +102,27 @@ pub(crate) async fn client(
     config: &Config,
 ) -> anyhow::Result<(Arc<dyn Broker>, Option<Arc<dyn ResultBackend>>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Ends { broker, results, .. } = ends(config, &clock).await?;
+    let config = Config { ledger: false, ..config.clone() };
+    let Ends { broker, results, .. } = ends(&config, &clock).await?;
     Ok((broker, config.result_backend.is_some().then_some(results)))
+}
+
+/// Joins the ends, and tries again for a while when a server or a file is not to be had at once: a
+/// worker may be started before its broker, or beside one that has the file locked.
+async fn patiently(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
+    let begun = Instant::now();
+    loop {
+        let error = match ends(config, clock).await {
+            Ok(ends) => return Ok(ends),
+            Err(error) => error,
+        };
+        let passes = error.downcast_ref::<PortError>().is_some_and(PortError::is_transient);
+        if !passes || begun.elapsed() > START_PATIENCE {
+            return Err(error);
+        }
+        warn!(error = format!("{error:#}"), "Cannot start yet; trying again");
+        tokio::time::sleep(START_PAUSE).await;
+    }
 }
 
 fn worker_options(config: &Config) -> Options {
@@ -110,49 +141,88 @@ fn worker_options(config: &Config) -> Options {
     }
 }
 
+/// Where broker, ledger and results are in one place, they are joined there; the ledger is always
+/// where the broker is, so that a claim and a delivery are lost together.
 async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
     let broker = place(&config.broker_url, "sqla+").context("broker_url")?;
     let backend = config.result_backend.as_deref().unwrap_or_default();
     let backend = place(backend, "db+").context("result_backend")?;
     match (broker, backend) {
-        (Place::Sqlite(queue), Place::Sqlite(results)) if queue == results => {
+        (Place::Sqlite(queue), backend) => {
             let database = Database::open(&queue, Settings::default()).await?;
-            let broker = sqlite_broker(config, clock, database.clone()).await?;
-            let rows: Arc<dyn lovage_sqlite::Participant> = Arc::new(ResultRows);
-            let settle = Arc::new(SqliteSettle::start(Arc::clone(&broker), vec![rows]).await?);
-            let results = Arc::new(SqliteResults::start(database).await?);
-            Ok(Ends { broker, results, settle })
+            sqlite_ends(config, clock, database, backend).await
         }
-        (Place::Redis(queues), Place::Redis(results)) if queues.is_same_database(&results) => {
-            let broker = redis_broker(config, queues)?;
-            let options = redis_results(config, results);
-            let parts = vec![RedisResults::part(&options)];
-            let settle = Arc::new(RedisSettle::new(broker.clone(), parts));
-            let results = Arc::new(RedisResults::new(&options)?);
-            Ok(Ends { broker: Arc::new(broker), results, settle })
-        }
-        (broker, backend) => {
-            let broker = one_broker(config, clock, broker).await?;
-            let results = one_backend(config, backend).await?;
-            let settle = Arc::new(InOrder::new(Arc::clone(&broker), Arc::clone(&results)));
-            Ok(Ends { broker, results, settle })
-        }
+        (Place::Redis(queues), backend) => redis_ends(config, queues, backend).await,
+        (Place::Nowhere, _) => bail!("broker_url is empty: there is nowhere to take work from"),
     }
 }
 
-async fn one_broker(
+async fn sqlite_ends(
     config: &Config,
     clock: &Arc<dyn Clock>,
-    place: Place,
-) -> anyhow::Result<Arc<dyn Broker>> {
-    Ok(match place {
-        Place::Sqlite(file) => {
-            let database = Database::open(&file, Settings::default()).await?;
-            sqlite_broker(config, clock, database).await?
-        }
-        Place::Redis(address) => Arc::new(redis_broker(config, address)?),
-        Place::Nowhere => bail!("broker_url is empty: there is nowhere to take work from"),
-    })
+    database: Database,
+    backend: Place,
+) -> anyhow::Result<Ends> {
+    let mut settings = SqliteBrokerSettings::new(config.queues.clone());
+    settings.lease = config.lease;
+    let broker = SqliteBroker::start(database.clone(), settings, Arc::clone(clock)).await?;
+    let broker = Arc::new(broker);
+    let mut options = SqliteLedgerOptions::new(Arc::clone(clock));
+    options.lease = config.lease;
+    let mut participants: Vec<Arc<dyn Participant>> = Vec::new();
+    let mut ledger: Option<Arc<dyn Ledger>> = None;
+    if config.ledger {
+        ledger = Some(Arc::new(SqliteLedger::start(database.clone(), &options).await?));
+        participants.push(Arc::new(LedgerRows::new(&options)));
+    }
+    let is_one = match &backend {
+        Place::Sqlite(results) => results == database.path(),
+        Place::Nowhere => true,
+        Place::Redis(_) => false,
+    };
+    if let (true, Place::Sqlite(_)) = (is_one, &backend) {
+        participants.push(Arc::new(ResultRows));
+    }
+    let results = one_backend(config, backend).await?;
+    let settle: Arc<dyn Settle> = if is_one {
+        Arc::new(SqliteSettle::start(Arc::clone(&broker), participants).await?)
+    } else {
+        let broker = Arc::clone(&broker) as _;
+        Arc::new(InOrder::new(broker, Arc::clone(&results), ledger.clone()))
+    };
+    Ok(Ends { broker, results, ledger, settle })
+}
+
+async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow::Result<Ends> {
+    let mut options = RedisBrokerOptions::new(queues.clone(), config.queues.clone());
+    options.lease = config.lease;
+    options.keys.prefix.clone_from(&config.broker_key_prefix);
+    let broker = RedisBroker::new(options)?;
+    let mut options = RedisLedgerOptions::new(queues.clone());
+    options.lease = config.lease;
+    options.prefix.clone_from(&config.broker_key_prefix);
+    let mut parts = Vec::new();
+    let mut ledger: Option<Arc<dyn Ledger>> = None;
+    if config.ledger {
+        ledger = Some(Arc::new(RedisLedger::start(&options).await?));
+        parts.push(RedisLedger::part(&options));
+    }
+    let is_one = match &backend {
+        Place::Redis(results) => results.is_same_database(&queues),
+        Place::Nowhere => true,
+        Place::Sqlite(_) => false,
+    };
+    if let (true, Place::Redis(results)) = (is_one, &backend) {
+        parts.push(RedisResults::part(&redis_results(config, results.clone())));
+    }
+    let results = one_backend(config, backend).await?;
+    let settle: Arc<dyn Settle> = if is_one {
+        Arc::new(RedisSettle::new(broker.clone(), parts))
+    } else {
+        let broker = Arc::new(broker.clone()) as _;
+        Arc::new(InOrder::new(broker, Arc::clone(&results), ledger.clone()))
+    };
+    Ok(Ends { broker: Arc::new(broker), results, ledger, settle })
 }
 
 async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn ResultBackend>> {
@@ -164,13 +234,6 @@ async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn Re
         Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, address))?),
         Place::Nowhere => Arc::new(NoResults),
     })
-}
-
-fn redis_broker(config: &Config, address: Address) -> anyhow::Result<RedisBroker> {
-    let mut options = RedisBrokerOptions::new(address, config.queues.clone());
-    options.lease = config.lease;
-    options.keys.prefix.clone_from(&config.broker_key_prefix);
-    Ok(RedisBroker::new(options)?)
 }
 
 fn redis_results(config: &Config, address: Address) -> RedisResultsOptions {
@@ -215,16 +278,6 @@ fn last_text(answer: &Value) -> String {
         Value::SimpleString(text) => text.clone(),
         _ => "unknown".into(),
     }
-}
-
-async fn sqlite_broker(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    database: Database,
-) -> anyhow::Result<Arc<SqliteBroker>> {
-    let mut settings = SqliteBrokerSettings::new(config.queues.clone());
-    settings.lease = config.lease;
-    Ok(Arc::new(SqliteBroker::start(database, settings, Arc::clone(clock)).await?))
 }
 
 /// What a URL means; `prefix` is what SQLAlchemy's URLs have before them in this role.

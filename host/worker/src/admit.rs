@@ -26,7 +26,14 @@ pub(crate) fn admit(
             let settlement = refused.unwrap_or(Settlement::Park(ParkReason::UnknownTask));
             let digest = resolved.as_ref().map(|it| it.module.digest);
             let task = resolved.map(|it| it.task);
-            return Err(Box::new(Verdict { invocation, task, digest, settlement, at: now }));
+            return Err(Box::new(Verdict {
+                invocation,
+                task,
+                digest,
+                key_is_explicit: false,
+                settlement,
+                at: now,
+            }));
         }
     };
     let limits = requested(*operator, task.limits).within(invocation.time_limit);
@@ -34,12 +41,10 @@ pub(crate) fn admit(
     let template = task.idempotency.as_ref().and_then(|idempotency| {
         render_key(&idempotency.key, &task.params, &invocation.args, &invocation.kwargs)
     });
-    let key = match (&invocation.idempotency_key, template) {
-        (Some(key), _) => key.clone(),
-        (None, Some(key)) => key.into(),
-        (None, None) => invocation.id.as_str().into(),
-    };
-    Ok(Box::new(Job { invocation, module, task, limits, retry, key }))
+    let explicit = invocation.idempotency_key.clone().or(template.map(Into::into));
+    let key_is_explicit = explicit.is_some();
+    let key = explicit.unwrap_or_else(|| invocation.id.as_str().into());
+    Ok(Box::new(Job { invocation, module, task, limits, retry, key, key_is_explicit }))
 }
 
 /// What becomes of a call that must not run now, `None` when nothing speaks against it.

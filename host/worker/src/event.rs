@@ -1,6 +1,6 @@
 //! What happens in a worker, told once, for logs, metrics and whoever watches.
 
-use lovage_core::{Invocation, Json, LogLevel, LogLine, Settlement, Usage, Verdict};
+use lovage_core::{Invocation, Job, Json, LogLevel, LogLine, Report, Settlement, Usage, Verdict};
 use tracing::{debug, info, warn};
 
 /// Something that happened to a message.
@@ -12,6 +12,11 @@ pub enum Event<'a> {
         verdict: &'a Verdict,
         /// What the attempt used; all zero when it was not run.
         usage: &'a Usage,
+    },
+    /// A message came again whose call was over, and everybody had heard of it.
+    Known {
+        /// The call.
+        invocation: &'a Invocation,
     },
     /// A message that nobody can read was put aside.
     Quarantined {
@@ -34,6 +39,10 @@ impl Event<'_> {
         match self {
             Self::Quarantined { queue, code } => {
                 warn!(queue.name = queue, code, "Quarantined a message that cannot be read");
+            }
+            Self::Known { invocation } => {
+                let (id, name) = (&invocation.id, invocation.shown_name());
+                info!(task.id = %id, task.name = name, "Task was done before");
             }
             Self::Settled { verdict, usage } => log_settled(verdict, usage),
         }
@@ -71,9 +80,20 @@ fn log_settled(verdict: &Verdict, usage: &Usage) {
     }
 }
 
+/// Writes what a guest logged.
+pub(crate) fn tell_logs(job: &Job, report: &Report) {
+    for line in &report.logs {
+        log_guest_line(&job.invocation, line);
+    }
+    if report.logs_dropped > 0 {
+        warn!(task.id = %job.invocation.id, dropped = report.logs_dropped,
+            "A task logged more than it may; the rest is dropped");
+    }
+}
+
 /// Writes one line that a guest logged. Its text is the guest's: escaped, so that no terminal and no
 /// log reader acts on it.
-pub(crate) fn log_guest_line(invocation: &Invocation, line: &LogLine) {
+fn log_guest_line(invocation: &Invocation, line: &LogLine) {
     let (id, name) = (invocation.id.as_str(), invocation.shown_name());
     let message = line.message.escape_debug();
     let fields = line.fields.as_ref().map(Json::as_str);

@@ -3,64 +3,133 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lovage_core::Closing;
-use lovage_core::ports::{Broker, PortError, ResultBackend, Settle};
+use lovage_core::ports::{Broker, Ledger, PortError, ResultBackend, Settle};
+use lovage_core::{Closing, Disposal, LedgerWrite, Recorded};
 
 /// Makes verdicts true step by step.
 ///
-/// The order is the whole of our delivery guarantee: first what callers are told, then what leaves,
-/// the delivery last. A crash in between leaves the delivery, and it comes again; each step may be
-/// repeated, so the repetition finishes what the crash left open.
+/// The order is the whole of our delivery guarantee: first the ledger, which a redelivery is checked
+/// against; then what callers are told, then what leaves; the ledger hears that all that is done,
+/// and the delivery goes last. A crash in between leaves the delivery, and it comes again; each step
+/// may be repeated, so the repetition finishes what the crash left open.
 pub struct InOrder {
     broker: Arc<dyn Broker>,
     results: Arc<dyn ResultBackend>,
+    ledger: Option<Arc<dyn Ledger>>,
+}
+
+/// How far one closing has come.
+enum Progress {
+    Going,
+    /// Somebody else has the right to the call: the message goes back, and whoever takes it next
+    /// finds out what became of it.
+    Lost,
+    Failed(PortError),
 }
 
 impl InOrder {
-    /// Settles over these two.
-    pub fn new(broker: Arc<dyn Broker>, results: Arc<dyn ResultBackend>) -> Self {
-        Self { broker, results }
+    /// Settles over these.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        results: Arc<dyn ResultBackend>,
+        ledger: Option<Arc<dyn Ledger>>,
+    ) -> Self {
+        Self { broker, results, ledger }
     }
 
-    async fn store(&self, batch: &[Closing], outcome: &mut [Result<(), PortError>]) {
-        let records: Vec<_> = batch.iter().flat_map(|it| it.results.iter().cloned()).collect();
+    async fn record(&self, batch: &[Closing], progress: &mut [Progress]) {
+        let writes: Vec<_> = batch.iter().filter_map(|closing| closing.ledger.clone()).collect();
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !writes.is_empty()) else { return };
+        let mut answers = ledger.record(&writes).await.into_iter();
+        for (_, progress) in with_write(batch, progress) {
+            match answers.next().unwrap_or_else(|| Err(no_answer("the ledger"))) {
+                Ok(Recorded::Written) => {}
+                Ok(Recorded::Lost) => *progress = Progress::Lost,
+                Err(error) => *progress = Progress::Failed(error),
+            }
+        }
+    }
+
+    /// Tells the ledger that everybody has heard of what it recorded. That a grant is lost by now
+    /// does not matter: somebody else is further.
+    async fn settle_ledger(&self, batch: &[Closing], progress: &mut [Progress]) {
+        fn going(part: &(&LedgerWrite, &mut Progress)) -> bool {
+            matches!(part.1, Progress::Going)
+        }
+        let writes: Vec<_> =
+            with_write(batch, progress).filter(going).map(|(write, _)| write.settle()).collect();
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !writes.is_empty()) else { return };
+        let mut answers = ledger.settle(&writes).await.into_iter();
+        for (_, progress) in with_write(batch, progress).filter(going) {
+            if let Err(error) = answers.next().unwrap_or_else(|| Err(no_answer("the ledger"))) {
+                *progress = Progress::Failed(error);
+            }
+        }
+    }
+
+    async fn store(&self, batch: &[Closing], progress: &mut [Progress]) {
+        fn going(part: &(&Closing, &mut Progress)) -> bool {
+            matches!(part.1, Progress::Going)
+        }
+        let records: Vec<_> = batch
+            .iter()
+            .zip(progress.iter_mut())
+            .filter(going)
+            .flat_map(|(closing, _)| closing.results.iter().cloned())
+            .collect();
         if records.is_empty() {
             return;
         }
         let mut stored = self.results.store(&records).await.into_iter();
-        for (closing, outcome) in batch.iter().zip(outcome) {
+        for (closing, progress) in batch.iter().zip(progress).filter(going) {
             for _ in &closing.results {
                 let told = stored.next().unwrap_or_else(|| Err(no_answer("the result backend")));
-                if outcome.is_ok() {
-                    *outcome = told;
+                if let (Err(error), Progress::Going) = (told, &*progress) {
+                    *progress = Progress::Failed(error);
                 }
             }
         }
     }
 
-    async fn publish(&self, batch: &[Closing], outcome: &mut [Result<(), PortError>]) {
-        for (closing, outcome) in batch.iter().zip(outcome) {
-            if outcome.is_ok() && !closing.publications.is_empty() {
-                *outcome = self.broker.publish(&closing.publications).await;
+    async fn publish(&self, batch: &[Closing], progress: &mut [Progress]) {
+        for (closing, progress) in batch.iter().zip(progress) {
+            if let (Progress::Going, [_, ..]) = (&*progress, &*closing.publications)
+                && let Err(error) = self.broker.publish(&closing.publications).await
+            {
+                *progress = Progress::Failed(error);
             }
         }
     }
 
-    async fn close(&self, batch: &[Closing], outcome: &mut [Result<(), PortError>]) {
+    async fn close(&self, batch: &[Closing], progress: &mut [Progress]) {
+        let disposal = |closing: &Closing, progress: &Progress| match progress {
+            Progress::Going => Some((closing.receipt, closing.disposal.clone())),
+            Progress::Lost => Some((closing.receipt, Disposal::Release(None))),
+            Progress::Failed(_) => None,
+        };
         let over: Vec<_> = batch
             .iter()
-            .zip(outcome.iter())
-            .filter(|(_, outcome)| outcome.is_ok())
-            .map(|(closing, _)| (closing.receipt, closing.disposal.clone()))
+            .zip(progress.iter())
+            .filter_map(|(closing, progress)| disposal(closing, progress))
             .collect();
         if over.is_empty() {
             return;
         }
         let mut closed = self.broker.close(&over).await.into_iter();
-        for outcome in outcome.iter_mut().filter(|outcome| outcome.is_ok()) {
-            *outcome = closed.next().unwrap_or_else(|| Err(no_answer("the broker")));
+        for progress in progress.iter_mut().filter(|it| !matches!(it, Progress::Failed(_))) {
+            if let Err(error) = closed.next().unwrap_or_else(|| Err(no_answer("the broker"))) {
+                *progress = Progress::Failed(error);
+            }
         }
     }
+}
+
+/// The closings that have something for the ledger, with how far they have come.
+fn with_write<'a>(
+    batch: &'a [Closing],
+    progress: &'a mut [Progress],
+) -> impl Iterator<Item = (&'a LedgerWrite, &'a mut Progress)> {
+    batch.iter().zip(progress).filter_map(|(it, progress)| Some((it.ledger.as_ref()?, progress)))
 }
 
 fn no_answer(who: &str) -> PortError {
@@ -70,10 +139,16 @@ fn no_answer(who: &str) -> PortError {
 #[async_trait]
 impl Settle for InOrder {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
-        let mut outcome: Vec<_> = batch.iter().map(|_| Ok(())).collect();
-        self.store(batch, &mut outcome).await;
-        self.publish(batch, &mut outcome).await;
-        self.close(batch, &mut outcome).await;
-        outcome
+        let mut progress: Vec<_> = batch.iter().map(|_| Progress::Going).collect();
+        self.record(batch, &mut progress).await;
+        self.store(batch, &mut progress).await;
+        self.publish(batch, &mut progress).await;
+        self.settle_ledger(batch, &mut progress).await;
+        self.close(batch, &mut progress).await;
+        let outcome = |progress| match progress {
+            Progress::Going | Progress::Lost => Ok(()),
+            Progress::Failed(error) => Err(error),
+        };
+        progress.into_iter().map(outcome).collect()
     }
 }

@@ -1,14 +1,17 @@
 //! Keeping what the worker holds, and giving back what the dead held.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lovage_core::ports::{Broker, Sandbox};
-use lovage_core::{Death, Receipt};
+use lovage_core::ports::{Broker, Ledger, PortError, Sandbox};
+use lovage_core::{Death, Receipt, Renewed, SessionNumber};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use crate::running::Running;
+use crate::running::{Attempt, Running};
+use crate::services::Services;
 
 /// How soon a broker is asked again that did not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -16,39 +19,83 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The shortest pause between two sweeps, however soon something is due.
 const SWEEP_MIN: Duration = Duration::from_millis(100);
 
-/// Renews the session's lease for ever: one call for everything the worker holds.
+/// Renews the leases of the worker's sessions for ever: one call each for everything it holds. Woken
+/// early, it renews at once.
 ///
 /// A worker that cannot renew stops its guests before the lease is over, while nobody else can have
 /// begun; one that wakes from a pause stops what it has lost meanwhile.
-pub(crate) async fn hold(
-    broker: &dyn Broker,
-    sandbox: &dyn Sandbox,
-    running: &Running,
-    lease: Duration,
-) {
+pub(crate) async fn hold(keeping: Keeping) {
+    let Keeping { broker, ledger, sandbox, services, lease, wake } = keeping;
+    let running = &services.running;
     let mut renewed = Instant::now();
     let mut pause = lease / 3;
     loop {
-        tokio::time::sleep(pause).await;
-        match broker.renew().await {
+        // Whether it was time or a wish makes no difference.
+        let _ = tokio::time::timeout(pause, wake.notified()).await;
+        let held = match renew(&*broker, ledger.as_deref()).await {
             Ok(lost) => {
-                renewed = Instant::now();
-                pause = lease / 3;
-                if !lost.is_empty() {
-                    warn!(deliveries = lost.len(), "The lease ran out; others have this work now");
-                    let lost: HashSet<Receipt> = lost.into_iter().collect();
-                    stop(sandbox, running, |receipt| lost.contains(&receipt));
-                }
+                stop(&*sandbox, running, |attempt| lost.has(attempt));
+                true
             }
             Err(failed) => {
-                pause = RETRY.min(lease / 10);
-                error!(error = &failed as &dyn std::error::Error, "Cannot renew the lease");
-                if renewed.elapsed() > lease * 2 / 3 {
-                    stop(sandbox, running, |_| true);
-                }
+                error!(error = &failed as &dyn std::error::Error, "Cannot renew a lease");
+                false
+            }
+        };
+        if held {
+            (renewed, pause) = (Instant::now(), lease / 3);
+        } else {
+            pause = RETRY.min(lease / 10);
+            if renewed.elapsed() > lease * 2 / 3 {
+                stop(&*sandbox, running, |_| true);
             }
         }
     }
+}
+
+/// What keeping leases needs.
+pub(crate) struct Keeping {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+    pub(crate) sandbox: Arc<dyn Sandbox>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) lease: Duration,
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// What a worker found that it had lost.
+struct Lost {
+    receipts: HashSet<Receipt>,
+    session: Option<SessionNumber>,
+}
+
+impl Lost {
+    fn has(&self, attempt: &Attempt) -> bool {
+        let granted = attempt.grant.map(|grant| grant.session);
+        self.receipts.contains(&attempt.receipt)
+            || self.session.is_some() && self.session == granted
+    }
+}
+
+async fn renew(broker: &dyn Broker, ledger: Option<&dyn Ledger>) -> Result<Lost, PortError> {
+    let receipts: HashSet<Receipt> = broker.renew().await?.into_iter().collect();
+    if !receipts.is_empty() {
+        warn!(deliveries = receipts.len(), "A lease ran out; others have this work now");
+    }
+    let session = match ledger {
+        None => None,
+        Some(ledger) => match ledger.renew().await {
+            Ok(Renewed::Held) => None,
+            Ok(Renewed::Lost(session)) => {
+                warn!("The ledger's lease ran out; others may have this work now");
+                Some(session)
+            }
+            // What the broker said must not be lost over it.
+            Err(error) if receipts.is_empty() => return Err(error),
+            Err(_) => None,
+        },
+    };
+    Ok(Lost { receipts, session })
 }
 
 /// Gives the work of dead sessions back and wakes what is due, for ever.
@@ -66,7 +113,7 @@ pub(crate) async fn sweep(broker: &dyn Broker) {
 }
 
 /// Ends the attempts whose delivery is no longer ours; they settle nothing.
-pub(crate) fn stop(sandbox: &dyn Sandbox, running: &Running, whose: impl Fn(Receipt) -> bool) {
+pub(crate) fn stop(sandbox: &dyn Sandbox, running: &Running, whose: impl Fn(&Attempt) -> bool) {
     for number in running.numbers(whose) {
         sandbox.cancel(number, Death::LeaseLost);
     }

@@ -10,6 +10,7 @@
 
 mod admit;
 mod backoff;
+mod claims;
 mod consumer;
 mod event;
 mod in_order;
@@ -19,6 +20,7 @@ mod pipeline;
 mod running;
 mod services;
 mod settler;
+mod steps;
 mod worker;
 
 pub use event::{Event, Observer};

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
 use lovage_core::ports::{Clock, PortError, Registry, Sandbox};
 use lovage_core::{
-    Closing, Death, Delivery, Disposal, Job, Kept, KeptKind, Limits, Outcome, Report, Usage, decide,
+    Closing, Death, Delivery, Disposal, Grant, Job, Kept, KeptKind, Limits, Outcome, Receipt,
+    Report, Usage, decide,
 };
 use tracing::{error, warn};
 
 use crate::admit::admit;
-use crate::event::{Event, Observer};
+use crate::claims::{Answer, Claims, instead};
+use crate::event::{Event, Observer, tell_logs};
 use crate::services::Services;
 use crate::settler::Settler;
 
@@ -30,6 +32,7 @@ pub(crate) struct Pipeline {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) services: Arc<Services>,
+    pub(crate) claims: Claims,
     pub(crate) settler: Settler,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -50,27 +53,40 @@ impl Pipeline {
             }
         };
         let resolved = self.registry.resolve(&invocation.task);
-        let (verdict, usage) = match admit(invocation, resolved, &self.limits, self.clock.now()) {
-            Ok(job) => {
-                let report = self.run(&job).await;
-                tell_logs(&job, &report);
-                let usage = report.usage;
-                (decide(*job, report, self.clock.now(), fastrand::f64()), usage)
-            }
-            Err(refused) => (*refused, Usage::default()),
+        let now = self.clock.now();
+        let (verdict, usage, right) = match admit(invocation, resolved, &self.limits, now) {
+            Err(refused) => (*refused, Usage::default(), None),
+            Ok(job) => match self.claims.claim(&job).await {
+                // The worker is stopping: the delivery goes back with its session.
+                None => return,
+                Some(Answer::Run(right)) => {
+                    let report = self.run(&job, right.map(|right| right.grant)).await;
+                    tell_logs(&job, &report);
+                    let usage = report.usage;
+                    (decide(*job, report, self.clock.now(), fastrand::f64()), usage, right)
+                }
+                Some(Answer::Known) => {
+                    self.observe(&Event::Known { invocation: &job.invocation });
+                    return self.acknowledge(job.invocation.delivery.receipt).await;
+                }
+                Some(other) => {
+                    let (verdict, right) = instead(*job, other, self.clock.now());
+                    (verdict, Usage::default(), right)
+                }
+            },
         };
-        if let Some(closing) = close(&verdict, &self.close) {
-            self.settle(closing).await;
-        }
+        let mut closing = close(&verdict, &self.close);
+        closing.ledger = right.map(|right| right.write(&verdict));
+        self.settle(closing).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
     }
 
     /// Runs a job. When its executor dies, nobody knows whose fault it was: the job is run again, in
     /// another one, until it has been there too often when that happened.
-    async fn run(&self, job: &Job) -> Report {
+    async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
         let mut crashes = 0;
         loop {
-            let attempt = self.services.running.enter(&job.invocation);
+            let attempt = self.services.running.enter(job, grant);
             let report = self.sandbox.run(attempt.number, job).await;
             let lost = matches!(report.outcome, Outcome::Killed { death: Death::ExecutorLost, .. });
             crashes += u32::from(lost);
@@ -80,6 +96,10 @@ impl Pipeline {
             warn!(task.id = %job.invocation.id, task.name = %job.task.name, crashes,
                 module.digest = %job.module.digest.short(), "An executor died under a task");
         }
+    }
+
+    async fn acknowledge(&self, receipt: Receipt) {
+        self.settle(Closing::only(receipt, Disposal::Acknowledge)).await;
     }
 
     async fn settle(&self, closing: Closing) {
@@ -118,16 +138,5 @@ impl Pipeline {
         if let Some(observer) = &self.observer {
             observer.observe(event);
         }
-    }
-}
-
-/// Writes what the guest logged, with everything a terminal could act on made harmless.
-fn tell_logs(job: &Job, report: &Report) {
-    for line in &report.logs {
-        crate::event::log_guest_line(&job.invocation, line);
-    }
-    if report.logs_dropped > 0 {
-        warn!(task.id = %job.invocation.id, dropped = report.logs_dropped,
-            "A task logged more than it may; the rest is dropped");
     }
 }

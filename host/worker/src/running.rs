@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lovage_core::{Invocation, JobNumber, Receipt, TaskId};
+use lovage_core::{Grant, Job, JobNumber, Receipt, TaskId, TaskName};
 
 /// The attempts that run now. It is asked when a guest calls the host, and when a lease is lost.
 #[derive(Debug, Default)]
@@ -17,20 +17,28 @@ pub(crate) struct Running {
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) receipt: Receipt,
+    pub(crate) task: TaskName,
     pub(crate) task_id: TaskId,
     pub(crate) group: Option<TaskId>,
     pub(crate) parent_id: Option<TaskId>,
+    pub(crate) key: Box<str>,
+    /// The right to run it; `None` where there is no ledger.
+    pub(crate) grant: Option<Grant>,
 }
 
 impl Running {
     /// Registers an attempt for as long as the guard lives.
-    pub(crate) fn enter(&self, invocation: &Invocation) -> Guard<'_> {
+    pub(crate) fn enter(&self, job: &Job, grant: Option<Grant>) -> Guard<'_> {
         let number = JobNumber(self.next.fetch_add(1, Ordering::Relaxed));
+        let invocation = &job.invocation;
         let attempt = Attempt {
             receipt: invocation.delivery.receipt,
+            task: invocation.task.clone(),
             task_id: invocation.id.clone(),
             group: invocation.group.clone(),
             parent_id: invocation.parent_id.clone(),
+            key: job.key.clone(),
+            grant,
         };
         self.attempts().insert(number, attempt);
         Guard { running: self, number }
@@ -41,10 +49,10 @@ impl Running {
         self.attempts().get(&number).cloned()
     }
 
-    /// The numbers of the attempts whose receipt is wanted.
-    pub(crate) fn numbers(&self, wanted: impl Fn(Receipt) -> bool) -> Vec<JobNumber> {
+    /// The numbers of the attempts that are wanted.
+    pub(crate) fn numbers(&self, wanted: impl Fn(&Attempt) -> bool) -> Vec<JobNumber> {
         let attempts = self.attempts();
-        attempts.iter().filter(|(_, it)| wanted(it.receipt)).map(|(number, _)| *number).collect()
+        attempts.iter().filter(|(_, it)| wanted(it)).map(|(number, _)| *number).collect()
     }
 
     fn attempts(&self) -> MutexGuard<'_, HashMap<JobNumber, Attempt>> {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lovage_core::frames::{HostCall, HostReply};
-use lovage_core::ports::{Clock, HostServices, ResultBackend};
+use lovage_core::ports::{Clock, HostServices, Ledger, ResultBackend};
 use lovage_core::{JobNumber, Json, ResultRecord, TaskState};
 
 use crate::running::{Attempt, Running};
+use crate::steps;
 
 /// Answers host calls on behalf of one worker.
 pub struct Services {
     results: Arc<dyn ResultBackend>,
+    ledger: Option<Arc<dyn Ledger>>,
     clock: Arc<dyn Clock>,
     pub(crate) running: Running,
 }
@@ -26,9 +28,14 @@ const RESERVED_STATES: [&str; 9] = [
 const STATE_BYTES_MAX: usize = 50;
 
 impl Services {
-    /// Services that keep custom states in `results`.
-    pub fn new(results: Arc<dyn ResultBackend>, clock: Arc<dyn Clock>) -> Self {
-        Self { results, clock, running: Running::default() }
+    /// Services that keep custom states in `results` and steps in `ledger`; without one, a guest is
+    /// told that there are no steps.
+    pub fn new(
+        results: Arc<dyn ResultBackend>,
+        ledger: Option<Arc<dyn Ledger>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { results, ledger, clock, running: Running::default() }
     }
 
     async fn progress(&self, attempt: Attempt, state: &str, meta: &str) -> HostReply {
@@ -66,10 +73,14 @@ impl HostServices for Services {
         };
         match call {
             HostCall::Progress { state, meta } => self.progress(attempt, state, meta).await,
-            HostCall::StepBegin { .. }
-            | HostCall::StepCommit { .. }
-            | HostCall::StepAbandon { .. } => {
-                HostReply::Unavailable("steps need a ledger, and this worker has none".into())
+            HostCall::StepBegin { name, input, doubt } => {
+                steps::begin(self.ledger.as_deref(), &attempt, name, input, doubt).await
+            }
+            HostCall::StepCommit { name, value } => {
+                steps::commit(self.ledger.as_deref(), &attempt, name, value).await
+            }
+            HostCall::StepAbandon { name } => {
+                steps::abandon(self.ledger.as_deref(), &attempt, name).await
             }
         }
     }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use lovage_celery::{Accept, CloseSettings};
 use lovage_core::Limits;
-use lovage_core::ports::{Broker, Clock, PortError, Registry, Sandbox, Settle};
-use tokio::sync::Semaphore;
+use lovage_core::ports::{Broker, Clock, Ledger, PortError, Registry, Sandbox, Settle};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
+use crate::claims::Claims;
 use crate::consumer::consume;
 use crate::event::Observer;
-use crate::keeper::{hold, stop, sweep};
+use crate::keeper::{Keeping, hold, stop, sweep};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
 use crate::settler::Settler;
@@ -24,6 +25,9 @@ pub struct Ports {
     pub broker: Arc<dyn Broker>,
     /// What makes verdicts true.
     pub settle: Arc<dyn Settle>,
+    /// What calls are checked against before they run; the same that `settle` records in. Without
+    /// one a call may run twice.
+    pub ledger: Option<Arc<dyn Ledger>>,
     /// Where guests run; its host services are these [`Services`].
     pub sandbox: Arc<dyn Sandbox>,
     /// What answers guests.
@@ -108,6 +112,9 @@ impl Worker {
     pub async fn run(self, shutdown: Shutdown) -> Result<Drained, PortError> {
         let Self { ports, options } = self;
         let (settler, settling) = Settler::new(ports.settle);
+        let wake = Arc::new(Notify::new());
+        let (claims, claiming) =
+            Claims::new(ports.ledger.clone(), options.lease, Arc::clone(&wake));
         let pipeline = Arc::new(Pipeline {
             accept: options.accept,
             close: options.close,
@@ -115,19 +122,22 @@ impl Worker {
             registry: ports.registry,
             sandbox: Arc::clone(&ports.sandbox),
             services: Arc::clone(&ports.services),
+            claims,
             settler,
             clock: ports.clock,
             observer: ports.observer,
         });
         let jobs = TaskTracker::new();
         let _settling = AbortOnDropHandle::new(tokio::spawn(settling));
-        let _keeping = {
-            let (broker, sandbox) = (Arc::clone(&ports.broker), Arc::clone(&ports.sandbox));
-            let services = Arc::clone(&ports.services);
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                hold(&*broker, &*sandbox, &services.running, options.lease).await;
-            }))
-        };
+        let _claiming = AbortOnDropHandle::new(tokio::spawn(claiming));
+        let _keeping = AbortOnDropHandle::new(tokio::spawn(hold(Keeping {
+            broker: Arc::clone(&ports.broker),
+            ledger: ports.ledger.clone(),
+            sandbox: Arc::clone(&ports.sandbox),
+            services: Arc::clone(&ports.services),
+            lease: options.lease,
+            wake,
+        })));
         let _sweeping = {
             let broker = Arc::clone(&ports.broker);
             AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }))
@@ -149,6 +159,10 @@ impl Worker {
             stop(&*ports.sandbox, &ports.services.running, |_| true);
             // Whatever does not end in time settles nothing either: its lease ends with the session.
             let _ = tokio::time::timeout(STOP_GRACE, jobs.wait()).await;
+        }
+        // The ledger first: whoever is handed a message back must find its call free.
+        if let Some(ledger) = &ports.ledger {
+            ledger.leave().await?;
         }
         ports.broker.leave().await?;
         Ok(Drained { handed_back })

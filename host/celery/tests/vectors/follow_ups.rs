@@ -21,8 +21,15 @@ fn first_sent(name: &str) -> Invocation {
 }
 
 fn closed(invocation: Invocation, settlement: Settlement) -> Closing {
-    let verdict = Verdict { invocation, task: None, digest: None, settlement, at: NOW };
-    close(&verdict, &CloseSettings::default()).unwrap()
+    let verdict = Verdict {
+        invocation,
+        task: None,
+        digest: None,
+        key_is_explicit: false,
+        settlement,
+        at: NOW,
+    };
+    close(&verdict, &CloseSettings::default())
 }
 
 fn succeeded(invocation: Invocation, result: &str) -> Closing {
@@ -303,8 +310,15 @@ fn unwanted_results_are_not_written_and_the_rest_is_done() {
     let settings = CloseSettings { store_errors_even_if_ignored: true, ..CloseSettings::default() };
     let invocation = Invocation { ignore_result: Some(true), ..first_sent("run-chain-fail") };
     let settlement = Settlement::Bury(failure());
-    let verdict = Verdict { invocation, task: None, digest: None, settlement, at: NOW };
-    assert_eq!(close(&verdict, &settings).unwrap().results.len(), 3);
+    let verdict = Verdict {
+        invocation,
+        task: None,
+        digest: None,
+        key_is_explicit: false,
+        settlement,
+        at: NOW,
+    };
+    assert_eq!(close(&verdict, &settings).results.len(), 3);
 }
 
 #[test]
@@ -342,9 +356,8 @@ fn a_death_is_filtered_by_its_own_name() {
 }
 
 #[test]
-fn nothing_is_made_true_for_a_call_that_another_worker_has() {
-    let invocation = first_sent("run-link");
-    let settlement = Settlement::Forget;
-    let verdict = Verdict { invocation, task: None, digest: None, settlement, at: NOW };
-    assert!(close(&verdict, &CloseSettings::default()).is_none());
+fn nobody_is_told_of_a_call_that_another_worker_has() {
+    let closing = closed(first_sent("run-link"), Settlement::Forget);
+    assert!(closing.results.is_empty() && closing.publications.is_empty());
+    assert_eq!(closing.disposal, Disposal::Release(None));
 }

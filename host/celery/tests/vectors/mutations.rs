@@ -105,6 +105,7 @@ fn no_message_makes_reading_or_closing_fail_otherwise_than_with_an_error() {
                     invocation,
                     task: None,
                     digest: None,
+                    key_is_explicit: false,
                     settlement: Settlement::Forget,
                     at: Timestamp::from_micros(1),
                 });
@@ -131,7 +132,7 @@ fn close_every_way(mut verdict: Verdict) {
         Settlement::Retry { failure, at },
     ] {
         verdict.settlement = settlement;
-        let closing = close(&verdict, &CloseSettings::default()).unwrap();
+        let closing = close(&verdict, &CloseSettings::default());
         for record in &closing.results {
             Json::parse(lovage_celery::result_document(record)).unwrap();
         }

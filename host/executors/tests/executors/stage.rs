@@ -148,6 +148,7 @@ pub(crate) fn job(task: &str) -> Job {
         limits: Limits::default(),
         retry: RetryPolicy::default(),
         key: "key".into(),
+        key_is_explicit: false,
     }
 }
 

@@ -56,6 +56,11 @@ impl Observer for LiveLines {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Settled { verdict, usage } => println!("  {}", line(verdict, usage)),
+            Event::Known { invocation } => {
+                let id: String = invocation.id.as_str().chars().take(8).flat_map(inert).collect();
+                let name: String = invocation.shown_name().chars().flat_map(inert).collect();
+                println!("  {name}  {id}  dup  done before");
+            }
             Event::Quarantined { queue, code } => {
                 println!("  {queue}: put a message aside: {code}")
             }

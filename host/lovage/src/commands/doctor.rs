@@ -82,21 +82,28 @@ async fn look(config: &Config) -> Vec<Finding> {
 
 async fn ends(config: &Config) -> Finding {
     let begun = Instant::now();
-    let reached = wiring::client(config).await;
+    let reached = ask(config).await;
     let took_ms = begun.elapsed().as_secs_f64() * 1e3;
     let backend = config.result_backend.as_deref().map_or_else(|| "none".into(), masked);
     let what = format!("broker {}, results {backend}", masked(&config.broker_url));
+    let remedy = "start the server, or correct broker_url and result_backend";
     match reached {
-        Ok((broker, _)) => {
-            let _ = broker.leave().await;
+        Ok(()) => {
             Finding { health: Health::Good, what: format!("{what}, {took_ms:.1} ms"), remedy: "" }
         }
-        Err(error) => Finding {
-            health: Health::Bad,
-            what: format!("{what}: {error:#}"),
-            remedy: "start the server, or correct broker_url and result_backend",
-        },
+        Err(error) => Finding { health: Health::Bad, what: format!("{what}: {error:#}"), remedy },
     }
+}
+
+/// Asks both ends something, because connections are made with the first question.
+async fn ask(config: &Config) -> anyhow::Result<()> {
+    let (broker, results) = wiring::client(config).await?;
+    broker.renew().await?;
+    broker.leave().await?;
+    if let Some(results) = results {
+        results.load(&"lovage-doctor".into()).await?;
+    }
+    Ok(())
 }
 
 /// Memory of finished instances is cleaned far more cheaply by kernels that can list dirty pages.

@@ -43,6 +43,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("worker.modules", "", "folder whose *.wasm files are run"),
     key("worker.cache", "", "folder for native code; empty is the user's cache folder"),
     key("worker.lease", "30", "seconds that work stays reserved for a worker that is silent"),
+    key("worker.ledger", "true", "check calls against a ledger, so that each happens once"),
     key("worker.drain", "25", "seconds that a stopping worker waits for what runs"),
     key("sandbox.memory", "128MiB", "memory of an attempt, over all memories and tables"),
     key("sandbox.fuel", "1000000000000", "units of fuel of an attempt, about one an instruction"),

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) broker_key_prefix: String,
     pub(crate) results_key_prefix: String,
     pub(crate) lease: Duration,
+    /// Whether calls are checked against a ledger.
+    pub(crate) ledger: bool,
     pub(crate) default_queue: QueueName,
     pub(crate) store_errors_even_if_ignored: bool,
     pub(crate) queues: Vec<QueueName>,
@@ -76,6 +78,7 @@ impl Config {
             broker_key_prefix: reader.text("broker_transport_options.global_keyprefix"),
             results_key_prefix: reader.text("result_backend_transport_options.global_keyprefix"),
             lease: reader.seconds("worker.lease"),
+            ledger: reader.flag("worker.ledger"),
             default_queue: default_queue.as_str().into(),
             store_errors_even_if_ignored: reader.flag("task.store_errors_even_if_ignored"),
             queues,

@@ -76,10 +76,10 @@ async fn a_call_whose_executor_dies_is_run_again_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_worker_has_is_not_settled_at_all() {
+async fn what_another_worker_has_is_told_to_nobody_and_given_back() {
     let stage = Stage::new([killed(Death::LeaseLost)]);
     stage.deliver(&envelope("demo.add", "1", "{}")).await;
-    assert_eq!(stage.story(), ["run"]);
+    assert_eq!(stage.story(), ["run", "release"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ async fn a_cold_stop_settles_nothing_and_hands_everything_back() {
     stage.until(|story| story.len() == 1).await;
     let (drained, story) = stage.stop_cold().await;
     assert_eq!(drained.handed_back, 1);
-    assert_eq!(story, ["run", "leave"]);
+    assert_eq!(story, ["run", "release", "leave"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,8 +127,8 @@ async fn a_lost_lease_stops_the_guest_and_settles_nothing() {
     stage.put(&envelope("demo.stuck", "1", "{}"));
     stage.until(|story| story.len() == 1).await;
     stage.lose_leases();
-    stage.until(|story| story.len() == 2).await;
-    assert_eq!(stage.story(), ["run", "cancel LeaseLost"]);
+    stage.until(|story| story.len() == 3).await;
+    assert_eq!(stage.story(), ["run", "cancel LeaseLost", "release"]);
     let (drained, _) = stage.stop_warm().await;
     assert_eq!(drained.handed_back, 0);
 }
@@ -140,7 +140,7 @@ async fn a_worker_that_cannot_renew_stops_its_guests_before_the_lease_is_over() 
     stage.until(|story| story.len() == 1).await;
     let begun = tokio::time::Instant::now();
     stage.fail_renewals();
-    stage.until(|story| story.len() == 2).await;
+    stage.until(|story| story.len() == 3).await;
     assert!(begun.elapsed() < stage::LEASE);
-    assert_eq!(stage.story(), ["run", "cancel LeaseLost"]);
+    assert_eq!(stage.story(), ["run", "cancel LeaseLost", "release"]);
 }

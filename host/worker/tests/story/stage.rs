@@ -46,7 +46,7 @@ impl Stage {
         let world = Arc::new(World::default());
         world.outcomes.lock().unwrap().extend(outcomes);
         let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
-        let services = Arc::new(Services::new(Arc::clone(&world) as _, Arc::clone(&clock)));
+        let services = Arc::new(Services::new(Arc::clone(&world) as _, None, Arc::clone(&clock)));
         let modules = Modules::default();
         let text = r#"{"v":1,"module":"demo","tasks":[{"name":"demo.add"},{"name":"demo.stuck"}]}"#;
         let module = Module {
@@ -57,7 +57,8 @@ impl Stage {
         modules.add(&Arc::new(module)).unwrap();
         let ports = Ports {
             broker: Arc::clone(&world) as _,
-            settle: Arc::new(InOrder::new(Arc::clone(&world) as _, Arc::clone(&world) as _)),
+            settle: Arc::new(InOrder::new(Arc::clone(&world) as _, Arc::clone(&world) as _, None)),
+            ledger: None,
             sandbox: Arc::clone(&world) as _,
             services,
             registry: Arc::new(modules),

@@ -1,0 +1,245 @@
+//! The right to run a call, and what becomes of those who do not get it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_core::ports::{Ledger, PortError};
+use lovage_core::{
+    Change, Claim, Claimed, End, Grant, Job, LedgerKey, LedgerWrite, Links, ParkReason, Payload,
+    Settlement, TaskId, Timestamp, Verdict,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+
+/// The tenant of whoever has no tenants.
+pub(crate) const TENANT: &str = "default";
+
+/// Claims that may wait for their turn; each holds a slot, so this is never the bound met first.
+const QUEUE_MAX: usize = 10_000;
+
+/// Claims that go in one round trip at most.
+const BATCH_MAX: usize = 256;
+
+/// How long an explicit key is remembered whose task says nothing: a day.
+const KEEP_EXPLICIT: Duration = Duration::from_hours(24);
+
+/// How long a call's id is remembered at least, once it is over.
+const KEEP_IMPLICIT_MIN: Duration = Duration::from_mins(10);
+
+/// What a claim came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Run it, and record with this what becomes of it.
+    Run(Option<Right>),
+    /// It was decided before, and not everybody has heard of it: finish that.
+    Finish(Settlement, Right),
+    /// Another call with its key has this result: tell its caller, too.
+    Repeat(Settlement),
+    /// It is over, and everybody has heard of it.
+    Known,
+    /// Come again after this long: somebody runs it, or it is not due. It may be the only copy.
+    Later(Duration),
+    /// Worker after worker died under it.
+    CrashLoop(Right),
+    /// The same key with other arguments.
+    Mismatch,
+}
+
+/// The right to run a call and to record what becomes of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Right {
+    pub(crate) grant: Grant,
+    keep: Duration,
+    is_explicit: bool,
+}
+
+impl Right {
+    /// What the ledger is to record of a verdict.
+    pub(crate) fn write(&self, verdict: &Verdict) -> LedgerWrite {
+        let change = match &verdict.settlement {
+            Settlement::Succeed { .. } => Change::End(End::Done),
+            Settlement::Bury(_) | Settlement::Drop(_) => Change::End(End::Failed),
+            Settlement::Park(_) => Change::End(End::Parked),
+            Settlement::Retry { at, .. } => {
+                let attempt = verdict.invocation.retries.saturating_add(1);
+                Change::Retry { attempt, delay: at.until(verdict.at) }
+            }
+            Settlement::Release(_) | Settlement::Forget => Change::Release,
+        };
+        // What cannot be encoded cannot be repeated: the call is then run again, which is allowed.
+        let recorded = verdict.settlement.to_recorded(&verdict.invocation.id).ok();
+        let verdict = recorded.filter(|_| change != Change::Release);
+        LedgerWrite { grant: self.grant, change, keep: self.keep, verdict }
+    }
+}
+
+/// Claims calls in batches of whatever is ready, as the settler settles them.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    queue: Option<mpsc::Sender<Waiting>>,
+    keep_implicit: Duration,
+}
+
+struct Waiting {
+    claim: Claim,
+    answer: oneshot::Sender<Claimed>,
+}
+
+impl Claims {
+    /// Claims over this ledger, and the loop that does the work until the claims and their clones are
+    /// gone; it wakes the keeper when the session may have to be begun anew. Without a ledger
+    /// everything may run.
+    pub(crate) fn new(
+        ledger: Option<Arc<dyn Ledger>>,
+        lease: Duration,
+        keeper: Arc<Notify>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let keep_implicit = KEEP_IMPLICIT_MIN.max(lease * 2);
+        let queue = ledger.is_some().then_some(queue);
+        let work = async move {
+            if let Some(ledger) = ledger {
+                work(&*ledger, &keeper, waiting).await;
+            }
+        };
+        (Self { queue, keep_implicit }, work)
+    }
+
+    /// Claims the right to run a job. `None` when the worker is stopping: nothing is to be done.
+    pub(crate) async fn claim(&self, job: &Job) -> Option<Answer> {
+        let Some(queue) = &self.queue else { return Some(Answer::Run(None)) };
+        let claim = claim(job);
+        let (answer, claimed) = oneshot::channel();
+        queue.send(Waiting { claim, answer }).await.ok()?;
+        Some(self.answer(job, claimed.await.ok()?))
+    }
+
+    fn answer(&self, job: &Job, claimed: Claimed) -> Answer {
+        let right = |grant| Right { grant, keep: self.keep(job), is_explicit: job.key_is_explicit };
+        match claimed {
+            Claimed::Fresh { grant, .. } => Answer::Run(Some(right(grant))),
+            Claimed::Busy { remaining } | Claimed::NotYet { remaining } => Answer::Later(remaining),
+            Claimed::Mismatch => Answer::Mismatch,
+            Claimed::Over { settled: true, verdict, .. } => {
+                repeated(&job.invocation.id, verdict.as_deref())
+            }
+            Claimed::Over { end: End::Parked, verdict: None, grant, .. } => {
+                Answer::CrashLoop(right(grant))
+            }
+            Claimed::Stale { settled: true, .. } => Answer::Known,
+            Claimed::Over { verdict, grant, .. } | Claimed::Stale { verdict, grant, .. } => {
+                unfinished(&job.invocation.id, verdict.as_deref(), right(grant))
+            }
+        }
+    }
+
+    fn keep(&self, job: &Job) -> Duration {
+        let asked = job.task.idempotency.as_ref().and_then(|idempotency| idempotency.ttl_s);
+        match (job.key_is_explicit, asked) {
+            (false, _) => self.keep_implicit,
+            (true, None) => KEEP_EXPLICIT,
+            (true, Some(seconds)) => Duration::from_secs(seconds).max(self.keep_implicit),
+        }
+    }
+}
+
+fn claim(job: &Job) -> Claim {
+    let invocation = &job.invocation;
+    let (task, args, kwargs) = (&invocation.task, &invocation.args, &invocation.kwargs);
+    let (key, payload) = if job.key_is_explicit {
+        let key = LedgerKey::explicit(TENANT, task, &job.key);
+        (key, Payload::canonical(task, args, kwargs))
+    } else {
+        (LedgerKey::implicit(TENANT, task, &invocation.id), Payload::raw(args, kwargs))
+    };
+    Claim { key, payload, attempt: invocation.retries, ticket: invocation.delivery.receipt.0 }
+}
+
+/// A call that is over for everybody: its own redelivery is known, another call gets the result.
+fn repeated(id: &TaskId, verdict: Option<&[u8]>) -> Answer {
+    match verdict.and_then(Settlement::from_recorded) {
+        Some((owner, settlement)) if owner != *id => Answer::Repeat(settlement),
+        _ => Answer::Known,
+    }
+}
+
+/// A call that was decided on, and whose decider may have died over telling. Only the call's own
+/// delivery carries what is to follow it, so another call with its key waits for that.
+fn unfinished(id: &TaskId, verdict: Option<&[u8]>, right: Right) -> Answer {
+    match verdict.and_then(Settlement::from_recorded) {
+        Some((owner, settlement)) if owner == *id => Answer::Finish(settlement, right),
+        // A verdict that cannot be read is another version's: that version finishes it.
+        _ if right.is_explicit => Answer::Later(UNFINISHED),
+        _ => Answer::Known,
+    }
+}
+
+/// When a call comes again that waits for another one's settlement to be finished.
+const UNFINISHED: Duration = Duration::from_secs(1);
+
+async fn work(ledger: &dyn Ledger, keeper: &Notify, mut queue: mpsc::Receiver<Waiting>) {
+    let mut waiting = Vec::with_capacity(BATCH_MAX);
+    let mut claims = Vec::with_capacity(BATCH_MAX);
+    let mut backoff = Backoff::new();
+    while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        claims.clear();
+        claims.extend(waiting.iter().map(|waiting| waiting.claim));
+        let claimed = loop {
+            match ledger.claim(&claims).await {
+                Ok(claimed) => break claimed,
+                Err(error) => again(keeper, &error, &mut backoff).await,
+            }
+        };
+        if !backoff.is_first() {
+            info!("The ledger answers again");
+            backoff.reset();
+        }
+        for (waiting, claimed) in waiting.drain(..).zip(claimed) {
+            // Whoever asked may be gone: a drain that ran out of time.
+            let _ = waiting.answer.send(claimed);
+        }
+    }
+}
+
+/// After a claim that failed: a session whose lease is over must be begun anew before it may claim,
+/// which is the keeper's to do, because it also stops what that session had.
+async fn again(keeper: &Notify, error: &PortError, backoff: &mut Backoff) {
+    if backoff.is_first() {
+        warn!(error = error as &dyn std::error::Error, "Cannot claim calls; trying again");
+    }
+    keeper.notify_one();
+    tokio::time::sleep(backoff.next()).await;
+}
+
+/// What becomes of a job that is not run, and the right with which that is recorded.
+pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> (Verdict, Option<Right>) {
+    let Job { mut invocation, module, task, key_is_explicit, .. } = job;
+    let (settlement, right) = match answer {
+        Answer::Finish(settlement, right) => (settlement, Some(right)),
+        Answer::Repeat(settlement) => {
+            // What followed the first call followed it once; its twin gets the result alone.
+            invocation.links = Links::default();
+            (without_calls(settlement), None)
+        }
+        Answer::Later(wait) => (Settlement::Release(Some(now.after(spread(wait)))), None),
+        Answer::CrashLoop(right) => (Settlement::Park(ParkReason::CrashLoop), Some(right)),
+        Answer::Mismatch => (Settlement::Park(ParkReason::Mismatch), None),
+        Answer::Run(_) | Answer::Known => (Settlement::Forget, None),
+    };
+    let (task, digest) = (Some(task), Some(module.digest));
+    (Verdict { invocation, task, digest, key_is_explicit, settlement, at: now }, right)
+}
+
+fn without_calls(settlement: Settlement) -> Settlement {
+    match settlement {
+        Settlement::Succeed { result, .. } => Settlement::Succeed { result, calls: Vec::new() },
+        other => other,
+    }
+}
+
+/// A wait and up to a tenth more, so that those who wait for the same do not come back together.
+fn spread(wait: Duration) -> Duration {
+    wait + Duration::from_millis(50) + wait.mul_f64(fastrand::f64() / 10.0)
+}
