@@ -7,8 +7,8 @@ use data_encoding::BASE32_NOPAD;
 use lovage_core::frames::{HostReply, OnDoubt};
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Grant, Json, Recorded, STEP_NAME_BYTES_MAX, STEP_VALUE_BYTES_MAX, StepBegin, StepBegun,
-    StepEnd, StepInput,
+    Grant, Json, NUMBER_MAX, Recorded, STEP_NAME_BYTES_MAX, STEP_VALUE_BYTES_MAX, StepBegin,
+    StepBegun, StepEnd, StepInput,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -43,14 +43,17 @@ pub(crate) async fn begin(
         Ok(input) => StepInput::of(&input),
         Err(error) => return HostReply::Invalid(format!("the input is {error}")),
     };
-    let mut step = StepBegin { name: name.into(), input, doubt, repeated: false };
+    // Every try of this begin has the same ticket, and no other begin has it: not even that of an
+    // earlier run under the same grant, whose executor died.
+    let ticket = fastrand::u64(..=NUMBER_MAX);
+    let step = StepBegin { name: name.into(), input, doubt, ticket };
     let mut tries = 0;
     loop {
         tries += 1;
         match ledger.begin_step(&grant, &step).await {
             Ok(begun) => return told(begun, attempt, name),
             Err(error) if tries == TRIES || !error.is_transient() => return other(&error),
-            Err(_) => step.repeated = true,
+            Err(_) => {}
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -85,7 +85,8 @@ async fn settled(ledger: &dyn Ledger, write: &LedgerWrite) -> Recorded {
 
 async fn begun(ledger: &dyn Ledger, grant: &Grant, doubt: OnDoubt) -> StepBegun {
     let input = StepInput([1; 16]);
-    let step = StepBegin { name: "charge".into(), input, doubt, repeated: false };
+    let ticket = fastrand::u64(..1 << 48);
+    let step = StepBegin { name: "charge".into(), input, doubt, ticket };
     ledger.begin_step(grant, &step).await.expect("an answer")
 }
 
@@ -358,7 +359,12 @@ pub async fn a_step_happens_once_and_doubt_is_its_authors(rig: &impl LedgerRig) 
             OnDoubt::Ask => StepBegun::Ambiguous,
             OnDoubt::Fail => StepBegun::Doubt,
         };
-        assert_eq!(begun(&*next, &new, doubt).await, expected);
+        let input = StepInput([1; 16]);
+        let step = StepBegin { name: "charge".into(), input, doubt, ticket: 7 };
+        for _ in 0..2 {
+            let answer = next.begin_step(&new, &step).await.expect("an answer");
+            assert_eq!(answer, expected, "also when it is repeated");
+        }
         // Late evidence counts, but not over a newer begin.
         let late = ended(&*first, &old, b"late").await;
         if doubt == OnDoubt::Fail {
@@ -374,7 +380,7 @@ pub async fn a_step_happens_once_and_doubt_is_its_authors(rig: &impl LedgerRig) 
             assert_eq!(begun(&*next, &new, doubt).await, replay);
         }
         let input = StepInput([2; 16]);
-        let other = StepBegin { name: "charge".into(), input, doubt, repeated: false };
+        let other = StepBegin { name: "charge".into(), input, doubt, ticket: 1 };
         let answer = next.begin_step(&new, &other).await.expect("an answer");
         assert_eq!(answer, StepBegun::Mismatch);
     }
@@ -385,11 +391,9 @@ pub async fn a_step_may_be_begun_again_if_it_surely_did_not_happen(rig: &impl Le
     let worker = rig.session(LEASE).await;
     let grant = granted(&*worker, claim(0, 0, 1)).await;
     let (input, doubt) = (StepInput([1; 16]), OnDoubt::Fail);
-    let mut step = StepBegin { name: "charge".into(), input, doubt, repeated: false };
-    for (repeated, expected) in
-        [(false, StepBegun::Run), (true, StepBegun::Run), (false, StepBegun::Doubt)]
-    {
-        step.repeated = repeated;
+    let mut step = StepBegin { name: "charge".into(), input, doubt, ticket: 1 };
+    for (ticket, expected) in [(1, StepBegun::Run), (1, StepBegun::Run), (2, StepBegun::Doubt)] {
+        step.ticket = ticket;
         assert_eq!(worker.begin_step(&grant, &step).await.expect("an answer"), expected);
     }
     for _ in 0..2 {

@@ -36,9 +36,10 @@ pub struct StepBegin {
     pub input: StepInput,
     /// What is to happen when it was begun before.
     pub doubt: OnDoubt,
-    /// Whether the same begin was asked for before and its answer was lost: the guest has not been
-    /// told to go on, so what is found begun under its own grant has surely not happened.
-    pub repeated: bool,
+    /// Tells this begin from every other one of its grant, at most
+    /// [`NUMBER_MAX`](super::NUMBER_MAX). A begin that is repeated, because its answer was lost, gets
+    /// the same answer: whoever asked was not told to go on, so nothing has happened yet.
+    pub ticket: u64,
 }
 
 /// What the begin of a step is answered.
@@ -65,6 +66,10 @@ pub struct StepRecord {
     pub fence: Fence,
     /// What it depends on.
     pub input: StepInput,
+    /// Which begin of that grant.
+    pub ticket: u64,
+    /// Whether that begin was told that the step is in doubt.
+    pub doubted: bool,
     /// What came of it; `None` until it was committed.
     pub value: Option<Bytes>,
 }
@@ -99,9 +104,15 @@ pub fn decide_begin_step(
     if !runs || !matches!(hold, Hold::Live(_)) {
         return Decided::only(StepBegun::Lost);
     }
-    let begun = StepRecord { fence: grant.fence, input: begin.input, value: None };
+    let begun = |doubted| StepRecord {
+        fence: grant.fence,
+        input: begin.input,
+        ticket: begin.ticket,
+        doubted,
+        value: None,
+    };
     let Some(step) = found else {
-        return Decided { write: Some(begun), answer: StepBegun::Run };
+        return Decided { write: Some(begun(false)), answer: StepBegun::Run };
     };
     if step.input != begin.input {
         return Decided::only(StepBegun::Mismatch);
@@ -109,12 +120,12 @@ pub fn decide_begin_step(
     if let Some(value) = &step.value {
         return Decided::only(StepBegun::Replay(value.clone()));
     }
-    if begin.repeated && step.fence == grant.fence {
-        return Decided::only(StepBegun::Run);
+    if step.fence == grant.fence && step.ticket == begin.ticket {
+        return Decided::only(if step.doubted { StepBegun::Ambiguous } else { StepBegun::Run });
     }
     match begin.doubt {
-        OnDoubt::Retry => Decided { write: Some(begun), answer: StepBegun::Run },
-        OnDoubt::Ask => Decided { write: Some(begun), answer: StepBegun::Ambiguous },
+        OnDoubt::Retry => Decided { write: Some(begun(false)), answer: StepBegun::Run },
+        OnDoubt::Ask => Decided { write: Some(begun(true)), answer: StepBegun::Ambiguous },
         OnDoubt::Fail => Decided::only(StepBegun::Doubt),
     }
 }
@@ -130,12 +141,8 @@ pub fn decide_end_step(
 ) -> Decided<Option<StepRecord>, Recorded> {
     match (found, end) {
         (Some(step), _) if step.fence != grant.fence => Decided::only(Recorded::Lost),
-        (Some(StepRecord { value: None, fence, input }), StepEnd::Commit(value)) => Decided {
-            write: Some(Some(StepRecord {
-                fence: *fence,
-                input: *input,
-                value: Some(value.clone()),
-            })),
+        (Some(step @ StepRecord { value: None, .. }), StepEnd::Commit(value)) => Decided {
+            write: Some(Some(StepRecord { value: Some(value.clone()), ..step.clone() })),
             answer: Recorded::Written,
         },
         (Some(StepRecord { value: None, .. }), StepEnd::Abandon) => {

@@ -42,6 +42,7 @@ pub(crate) struct World {
     step: Option<StepRecord>,
     now_ms: u64,
     fence: u64,
+    begins: u8,
     sessions: Vec<Life>,
     copies: Vec<Message>,
     workers: [Worker; 2],
@@ -127,6 +128,7 @@ impl World {
             step: None,
             now_ms: 0,
             fence: 0,
+            begins: 0,
             sessions: Vec::new(),
             copies: vec![Message { attempt: 0, place: Place::Waiting }; rules.copies],
             workers: [Worker::default(); 2],
@@ -383,7 +385,8 @@ impl World {
                 next.fence = record.fence.0;
                 next.record = Some(record);
             }
-            answer = Some(decided.answer);
+            let first = answer.get_or_insert_with(|| decided.answer.clone());
+            assert_eq!(*first, decided.answer, "a repeated claim");
         }
         let (grant, attempt, stage) = match answer.unwrap() {
             Claimed::Fresh { grant, attempt, .. } => (grant, attempt, Stage::Granted),
@@ -411,21 +414,23 @@ impl World {
     fn begin(&self, number: usize, job: Job, times: u8, rules: &Rules) -> Self {
         let mut next = self.clone();
         let grant = job.grant.unwrap();
-        let mut answer = StepBegun::Lost;
-        for time in 0..times {
+        let mut answer = None;
+        next.begins += 1;
+        for _ in 0..times {
             let begin = StepBegin {
                 name: "charge".into(),
                 input: StepInput([0; 16]),
                 doubt: rules.doubt,
-                repeated: time > 0,
+                ticket: next.begins.into(),
             };
             let hold = next.hold(Some(grant.session));
             let (record, step) = (next.record.as_ref(), next.step.as_ref());
             let decided = decide_begin_step(record, step, &grant, &begin, hold);
             next.step = decided.write.or(next.step);
-            answer = decided.answer;
+            let first = answer.get_or_insert_with(|| decided.answer.clone());
+            assert_eq!(*first, decided.answer, "a repeated begin");
         }
-        let stage = match answer {
+        let stage = match answer.unwrap() {
             StepBegun::Run => Stage::Begun,
             StepBegun::Replay(_) => Stage::Sent,
             StepBegun::Ambiguous => Stage::Asked,

@@ -197,7 +197,7 @@ impl Ledger for RedisLedger {
         let mut call = self.scripts.begin_step.call();
         call.bytes(grant.key.as_bytes()).number(grant.fence.0).number(grant.session.0);
         call.bytes(step.name.as_bytes()).bytes(&step.input.0);
-        call.bytes(answers::doubt(step.doubt)).bytes(flag(step.repeated));
+        call.bytes(answers::doubt(step.doubt)).number(step.ticket.min(NUMBER_MAX));
         answers::begun(self.link.call(&self.scripts.begin_step, &call).await?)
     }
 

@@ -19,8 +19,8 @@ use super::{CRASHES_MAX, KEEP, LEASE, Session, key, payload};
 use crate::LedgerRig;
 
 /// How many sequences, and how many operations each has at most.
-const SEQUENCES: u32 = 60;
-const OPERATIONS_MAX: usize = 60;
+const SEQUENCES: u32 = 100;
+const OPERATIONS_MAX: usize = 100;
 
 /// An operation. Numbers choose among what there is: of grants the later ones are more likely.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ enum Operation {
     Claim { worker: usize, claims: Vec<(u64, u8, u32, u64)> },
     Record { worker: usize, grant: usize, change: Change, verdict: bool },
     Settle { worker: usize, grant: usize },
-    Begin { worker: usize, grant: usize, name: bool, input: u8, doubt: OnDoubt, repeated: bool },
+    Begin { worker: usize, grant: usize, name: bool, input: u8, doubt: OnDoubt, ticket: u64 },
     End { worker: usize, grant: usize, name: bool, commit: bool },
     Renew { worker: usize },
     Leave { worker: usize },
@@ -39,7 +39,7 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     use Operation::{Advance, Begin, Claim, Leave, Purge, Record, Renew, Settle};
     let worker = 0..3_usize;
-    let grant = 0..4_usize;
+    let grant = prop_oneof![3 => Just(0_usize), 1 => 1..4_usize];
     let doubt = prop_oneof![Just(OnDoubt::Retry), Just(OnDoubt::Fail), Just(OnDoubt::Ask)];
     let end = prop_oneof![Just(End::Done), Just(End::Failed), Just(End::Parked)];
     let delay = prop_oneof![Just(0), Just(10_000_u64), Just(40_000)];
@@ -51,24 +51,24 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Change::Release),
         1 => Just(Change::Settle),
     ];
-    let claim = (0..4_u64, prop_oneof![5 => Just(0_u8), 1 => Just(1)], 0..4_u32, 0..4_u64);
-    let claims = proptest::collection::vec(claim, 1..4);
+    let claim = (0..2_u64, prop_oneof![9 => Just(0_u8), 1 => Just(1)], 0..4_u32, 0..9_u64);
+    let claims = proptest::collection::vec(claim, 1..3);
     prop_oneof![
         8 => (worker.clone(), claims).prop_map(|(worker, claims)| Claim { worker, claims }),
         5 => (worker.clone(), grant.clone(), change, any::<bool>()).prop_map(
             |(worker, grant, change, verdict)| Record { worker, grant, change, verdict }),
         3 => (worker.clone(), grant.clone()).prop_map(|(worker, grant)| Settle { worker, grant }),
-        4 => (worker.clone(), grant.clone(), any::<bool>(), 0..2_u8, doubt, any::<bool>()).prop_map(
-            |(worker, grant, name, input, doubt, repeated)| {
-                Begin { worker, grant, name, input, doubt, repeated }
+        4 => (worker.clone(), grant.clone(), any::<bool>(), prop_oneof![9 => Just(0_u8), 1 => Just(1)], doubt, 0..4_u64).prop_map(
+            |(worker, grant, name, input, doubt, ticket)| {
+                Begin { worker, grant, name, input, doubt, ticket }
             }),
         3 => (worker.clone(), grant, any::<bool>(), any::<bool>()).prop_map(
             |(worker, grant, name, commit)| Operation::End { worker, grant, name, commit }),
-        3 => worker.clone().prop_map(|worker| Renew { worker }),
+        8 => worker.clone().prop_map(|worker| Renew { worker }),
         1 => worker.prop_map(|worker| Leave { worker }),
-        3 => prop_oneof![Just(1), Just(10_000), Just(29_999), Just(30_000)]
+        4 => prop_oneof![Just(1), Just(10_000), Just(29_999), Just(30_000)]
             .prop_map(|milliseconds| Advance { milliseconds }),
-        1 => (0..4_u64, any::<bool>()).prop_map(|(key, steps)| Purge { key, steps }),
+        1 => (0..2_u64, any::<bool>()).prop_map(|(key, steps)| Purge { key, steps }),
     ]
 }
 
@@ -107,10 +107,10 @@ pub(super) async fn compare(rig: &impl LedgerRig) {
             now_ms: 0,
         };
         // Every sequence has keys of its own.
-        let base = 1_000 + u64::from(sequence) * 4;
+        let base = 1_000 + u64::from(sequence) * 2;
         for (number, operation) in operations.iter().enumerate() {
             model.check(rig, &mut workers, operation, base).await;
-            for offset in 0..4 {
+            for offset in 0..2 {
                 let key = key(base + offset);
                 let found = workers[0].get(&key).await.expect("an answer");
                 let expected = model.records.get(&key);
@@ -216,13 +216,13 @@ impl Model {
 
     async fn step(&mut self, worker: &dyn Ledger, operation: &Operation) {
         match operation {
-            Operation::Begin { grant, name, input, doubt, repeated, .. } => {
+            Operation::Begin { grant, name, input, doubt, ticket, .. } => {
                 let Some(grant) = self.grant(*grant) else { return };
                 let begin = StepBegin {
                     name: name.to_string().into(),
                     input: StepInput([*input; 16]),
                     doubt: *doubt,
-                    repeated: *repeated,
+                    ticket: *ticket,
                 };
                 let answer = worker.begin_step(&grant, &begin).await.expect("an answer");
                 let place = (grant.key, *name);

@@ -209,7 +209,9 @@ pub(super) async fn find_step(
     Ok(Some(StepRecord {
         fence: Fence(unsigned(row.try_get(0)?)),
         input: StepInput(input),
-        value: row.try_get::<_, Option<Vec<u8>>>(2)?.map(Into::into),
+        ticket: unsigned(row.try_get(2)?),
+        doubted: row.try_get(3)?,
+        value: row.try_get::<_, Option<Vec<u8>>>(4)?.map(Into::into),
     }))
 }
 
@@ -223,7 +225,11 @@ pub(super) async fn save_step(
     let statement = client.prepare_cached(SAVE_STEP).await?;
     let (key, fence) = (key.as_bytes().as_slice(), signed(step.fence.0));
     let (input, value) = (step.input.0.as_slice(), step.value.as_deref());
-    client.execute(&statement, &[&key, &name, &fence, &input, &value]).await.map(drop)
+    let (ticket, doubted) = (signed(step.ticket), step.doubted);
+    client
+        .execute(&statement, &[&key, &name, &fence, &input, &ticket, &doubted, &value])
+        .await
+        .map(drop)
 }
 
 /// Deletes a step.

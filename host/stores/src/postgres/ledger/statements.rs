@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS lovage_ledger_step (
     name text NOT NULL,
     fence bigint NOT NULL,
     input bytea NOT NULL,
+    ticket bigint NOT NULL,
+    doubted boolean NOT NULL,
     value bytea,
     expires_ms bigint,
     PRIMARY KEY (key, name)
@@ -61,13 +63,17 @@ pub(super) const UPDATE: &str = "WITH changed AS (
     SELECT key FROM changed";
 
 /// A step that did not expire.
-pub(super) const FIND_STEP: &str = "SELECT fence, input, value FROM lovage_ledger_step
+pub(super) const FIND_STEP: &str = "SELECT fence, input, ticket, doubted, value
+    FROM lovage_ledger_step
     WHERE key = $1 AND name = $2 AND (expires_ms IS NULL OR expires_ms > $3) FOR UPDATE";
 
 /// Writes a step in the place of what was there.
-pub(super) const SAVE_STEP: &str = "INSERT INTO lovage_ledger_step (key, name, fence, input, value)
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key, name) DO UPDATE SET fence = excluded.fence,
-        input = excluded.input, value = excluded.value, expires_ms = NULL";
+pub(super) const SAVE_STEP: &str =
+    "INSERT INTO lovage_ledger_step (key, name, fence, input, ticket,
+        doubted, value)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key, name) DO UPDATE SET
+        fence = excluded.fence, input = excluded.input, ticket = excluded.ticket,
+        doubted = excluded.doubted, value = excluded.value, expires_ms = NULL";
 
 /// The statements that name the clock.
 pub(super) struct Statements {

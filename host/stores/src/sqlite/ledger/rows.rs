@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS lovage_ledger_step (
     name TEXT NOT NULL,
     fence INTEGER NOT NULL,
     input BLOB NOT NULL,
+    ticket INTEGER NOT NULL,
+    doubted INTEGER NOT NULL,
     value BLOB,
     expires_ms INTEGER,
     PRIMARY KEY (key, name)
@@ -151,13 +153,15 @@ pub(super) fn load_step(
     name: &str,
     now_ms: u64,
 ) -> rusqlite::Result<Option<StepRecord>> {
-    let find = "SELECT fence, input, value FROM lovage_ledger_step
+    let find = "SELECT fence, input, ticket, doubted, value FROM lovage_ledger_step
         WHERE key = ?1 AND name = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)";
     let step = |row: &Row<'_>| {
         Ok(StepRecord {
             fence: Fence(unsigned(row.get(0)?)),
             input: StepInput(row.get(1)?),
-            value: row.get::<_, Option<Vec<u8>>>(2)?.map(Into::into),
+            ticket: unsigned(row.get(2)?),
+            doubted: row.get(3)?,
+            value: row.get::<_, Option<Vec<u8>>>(4)?.map(Into::into),
         })
     };
     let values = params![key.as_bytes(), name, signed(now_ms)];
@@ -171,10 +175,17 @@ pub(super) fn save_step(
     name: &str,
     step: &StepRecord,
 ) -> rusqlite::Result<()> {
-    let replace = "INSERT OR REPLACE INTO lovage_ledger_step (key, name, fence, input, value)
-        VALUES (?1, ?2, ?3, ?4, ?5)";
-    let fence = signed(step.fence.0);
-    let values = params![key.as_bytes(), name, fence, step.input.0, step.value.as_deref()];
+    let replace = "INSERT OR REPLACE INTO lovage_ledger_step (key, name, fence, input,
+        ticket, doubted, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let values = params![
+        key.as_bytes(),
+        name,
+        signed(step.fence.0),
+        step.input.0,
+        signed(step.ticket),
+        step.doubted,
+        step.value.as_deref(),
+    ];
     connection.prepare_cached(replace)?.execute(values).map(drop)
 }
 
