@@ -222,6 +222,31 @@ pub struct Kept {
     pub at: Timestamp,
 }
 
+impl Kept {
+    /// A record of a message of which nothing is known but where it came from.
+    pub fn unread(
+        kind: KeptKind,
+        reason: &str,
+        detail: String,
+        queue: QueueName,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+            detail,
+            task_id: None,
+            task: None,
+            queue,
+            digest: None,
+            traceback: None,
+            retries: 0,
+            deliveries: 1,
+            at,
+        }
+    }
+}
+
 /// Which of the three kinds of kept messages one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

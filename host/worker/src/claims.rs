@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Change, Claim, Claimed, End, Grant, Job, LedgerKey, LedgerWrite, Links, ParkReason, Payload,
+    Change, Claim, Claimed, End, Grant, Job, LedgerKey, LedgerWrite, ParkReason, Payload,
     Settlement, TaskId, Timestamp, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -213,29 +213,35 @@ async fn again(keeper: &Notify, error: &PortError, backoff: &mut Backoff) {
     tokio::time::sleep(backoff.next()).await;
 }
 
-/// What becomes of a job that is not run, and the right with which that is recorded.
-pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> (Verdict, Option<Right>) {
-    let Job { mut invocation, module, task, key_is_explicit, .. } = job;
-    let (settlement, right) = match answer {
-        Answer::Finish(settlement, right) => (settlement, Some(right)),
-        Answer::Repeat(settlement) => {
-            // What followed the first call followed it once; its twin gets the result alone.
-            invocation.links = Links::default();
-            (without_calls(settlement), None)
-        }
-        Answer::Later(wait) => (Settlement::Release(Some(now.after(spread(wait)))), None),
-        Answer::CrashLoop(right) => (Settlement::Park(ParkReason::CrashLoop), Some(right)),
-        Answer::Mismatch => (Settlement::Park(ParkReason::Mismatch), None),
-        Answer::Run(_) | Answer::Known => (Settlement::Forget, None),
-    };
-    let (task, digest) = (Some(task), Some(module.digest));
-    (Verdict { invocation, task, digest, key_is_explicit, settlement, at: now }, right)
+/// What is done with a job that is not run.
+pub(crate) enum Instead {
+    /// This becomes of it, and is recorded with this right.
+    Settle(Verdict, Option<Right>),
+    /// Its caller is told this, and that is all: the call that it repeats was followed by whatever
+    /// was to follow it.
+    Tell(Verdict),
+    /// Nothing: its caller was told.
+    Acknowledge,
 }
 
-fn without_calls(settlement: Settlement) -> Settlement {
-    match settlement {
-        Settlement::Succeed { result, .. } => Settlement::Succeed { result, calls: Vec::new() },
-        other => other,
+/// What to do with a job whose claim was answered so.
+pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> Instead {
+    let Job { invocation, module, task, key_is_explicit, .. } = job;
+    let (task, digest) = (Some(task), Some(module.digest));
+    let verdict =
+        |settlement| Verdict { invocation, task, digest, key_is_explicit, settlement, at: now };
+    match answer {
+        Answer::Finish(settlement, right) => Instead::Settle(verdict(settlement), Some(right)),
+        Answer::Repeat(settlement) => Instead::Tell(verdict(settlement)),
+        Answer::Later(wait) => {
+            Instead::Settle(verdict(Settlement::Release(Some(now.after(spread(wait))))), None)
+        }
+        Answer::CrashLoop(right) => {
+            Instead::Settle(verdict(Settlement::Park(ParkReason::CrashLoop)), Some(right))
+        }
+        Answer::Mismatch => Instead::Settle(verdict(Settlement::Park(ParkReason::Mismatch)), None),
+        // Whoever may run does not come here.
+        Answer::Run(_) | Answer::Known => Instead::Acknowledge,
     }
 }
 

@@ -11,15 +11,15 @@
 use std::sync::Arc;
 
 use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
-use lovage_core::ports::{Clock, PortError, Registry, Sandbox};
+use lovage_core::ports::{Clock, Registry, Sandbox};
 use lovage_core::{
-    Closing, Death, Delivery, Disposal, Grant, Job, Kept, KeptKind, Limits, Outcome, Receipt,
-    Report, Usage, decide,
+    Closing, Death, Delivery, Disposal, Grant, Job, Kept, KeptKind, Limits, Outcome, Report, Usage,
+    Verdict, decide,
 };
 use tracing::{error, warn};
 
 use crate::admit::admit;
-use crate::claims::{Answer, Claims, instead};
+use crate::claims::{Answer, Claims, Instead, Right, instead};
 use crate::event::{Event, Observer, tell_logs};
 use crate::services::Services;
 use crate::settler::Settler;
@@ -53,32 +53,47 @@ impl Pipeline {
             }
         };
         let resolved = self.registry.resolve(&invocation.task);
-        let now = self.clock.now();
-        let (verdict, usage, right) = match admit(invocation, resolved, &self.limits, now) {
-            Err(refused) => (*refused, Usage::default(), None),
-            Ok(job) => match self.claims.claim(&job).await {
-                // The worker is stopping: the delivery goes back with its session.
-                None => return,
-                Some(Answer::Run(right)) => {
-                    let report = self.run(&job, right.map(|right| right.grant)).await;
-                    tell_logs(&job, &report);
-                    let usage = report.usage;
-                    (decide(*job, report, self.clock.now(), fastrand::f64()), usage, right)
-                }
-                Some(Answer::Known) => {
-                    self.observe(&Event::Known { invocation: &job.invocation });
-                    return self.acknowledge(job.invocation.delivery.receipt).await;
-                }
-                Some(other) => {
-                    let (verdict, right) = instead(*job, other, self.clock.now());
-                    (verdict, Usage::default(), right)
-                }
-            },
+        let job = match admit(invocation, resolved, &self.limits, self.clock.now()) {
+            Ok(job) => job,
+            Err(verdict) => return self.conclude(*verdict, Usage::default(), None).await,
         };
+        match self.claims.claim(&job).await {
+            Some(Answer::Run(right)) => {
+                let report = self.run(&job, right.map(|right| right.grant)).await;
+                tell_logs(&job, &report);
+                let usage = report.usage;
+                let verdict = decide(*job, report, self.clock.now(), fastrand::f64());
+                self.conclude(verdict, usage, right).await;
+            }
+            Some(answer) => self.do_instead(*job, answer).await,
+            // The worker is stopping: the delivery goes back with its session.
+            None => {}
+        }
+    }
+
+    /// Makes a verdict true.
+    async fn conclude(&self, verdict: Verdict, usage: Usage, right: Option<Right>) {
         let mut closing = close(&verdict, &self.close);
         closing.ledger = right.map(|right| right.write(&verdict));
         self.settle(closing).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
+    }
+
+    /// Does with a job what its claim was answered, if it is not to be run.
+    async fn do_instead(&self, job: Job, answer: Answer) {
+        let invocation = job.invocation.clone();
+        let known = Closing::only(invocation.delivery.receipt, Disposal::Acknowledge);
+        match instead(job, answer, self.clock.now()) {
+            Instead::Settle(verdict, right) => {
+                return self.conclude(verdict, Usage::default(), right).await;
+            }
+            Instead::Tell(verdict) => {
+                let results = close(&verdict, &self.close).results;
+                self.settle(Closing { results, ..known }).await;
+            }
+            Instead::Acknowledge => self.settle(known).await,
+        }
+        self.observe(&Event::Known { invocation: &invocation });
     }
 
     /// Runs a job. When its executor dies, nobody knows whose fault it was: the job is run again, in
@@ -98,10 +113,6 @@ impl Pipeline {
         }
     }
 
-    async fn acknowledge(&self, receipt: Receipt) {
-        self.settle(Closing::only(receipt, Disposal::Acknowledge)).await;
-    }
-
     async fn settle(&self, closing: Closing) {
         let receipt = closing.receipt;
         let Err(refused) = self.settler.settle(closing).await else { return };
@@ -110,26 +121,11 @@ impl Pipeline {
             return;
         }
         error!(error = &refused as &dyn std::error::Error, "A task cannot be settled");
-        let kept = Closing::only(receipt, Disposal::Keep(Box::new(self.unsettleable(&refused))));
+        let (queue, now) = (self.close.default_queue.clone(), self.clock.now());
+        let kept = Kept::unread(KeptKind::Dead, "unsettleable", refused.to_string(), queue, now);
+        let kept = Closing::only(receipt, Disposal::Keep(Box::new(kept)));
         if let Err(again) = self.settler.settle(kept).await {
             error!(error = &again as &dyn std::error::Error, "Nor can its message be kept");
-        }
-    }
-
-    /// Why a message is kept whose verdict a store refuses for good.
-    fn unsettleable(&self, refused: &PortError) -> Kept {
-        Kept {
-            kind: KeptKind::Dead,
-            reason: "unsettleable".into(),
-            detail: refused.to_string(),
-            task_id: None,
-            task: None,
-            queue: self.close.default_queue.clone(),
-            digest: None,
-            traceback: None,
-            retries: 0,
-            deliveries: 1,
-            at: self.clock.now(),
         }
     }
 

@@ -76,7 +76,9 @@ async fn look(config: &Config) -> Vec<Finding> {
         let health = Health::of(good, Health::Doubtful);
         Finding { health, what, remedy }
     }));
-    findings.push(folder(config).await);
+    if findings.iter().all(|finding| finding.health != Health::Bad) {
+        findings.push(folder(config).await);
+    }
     findings
 }
 
