@@ -8,6 +8,7 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod columns;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod failed;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -8,6 +8,7 @@
 //! to the same operations and compares.
 
 mod answers;
+mod durability;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use lovage_core::{
     Recorded, Renewed, SessionNumber, StepBegin, StepBegun, StepEnd,
 };
 use lovage_redis::{Address, Arguments, Link, LinkOptions, Script, ScriptPart, Value, quote};
+
+pub use durability::Durability;
 
 /// Claims or writes in one call: a script runs to its end before anybody else's.
 const CALL_MAX: usize = 1_000;
@@ -87,6 +90,7 @@ pub struct RedisLedger {
     session: AtomicU64,
     lease_ms: u64,
     crashes_max: u32,
+    durability: Durability,
 }
 
 #[derive(Debug)]
@@ -105,7 +109,7 @@ impl RedisLedger {
     /// Begins a session.
     ///
     /// # Errors
-    /// When the server cannot be reached.
+    /// When the server cannot be reached, or evicts keys: a ledger that forgets promises nothing.
     pub async fn start(options: &RedisLedgerOptions) -> Result<Self, PortError> {
         let write = format!("local function write(first, count)\n{WRITE}\nend\n");
         let scripts = Scripts {
@@ -120,15 +124,22 @@ impl RedisLedger {
             purge: options.script("purging records", &[include_str!("ledger/purge.lua")]),
         };
         let link = Link::new(&options.address, LinkOptions::new("ledger", options.patience))?;
+        let durability = durability::examine(&link).await?;
         let ledger = Self {
             link,
             scripts,
             session: AtomicU64::new(0),
             lease_ms: milliseconds(options.lease),
             crashes_max: options.crashes_max,
+            durability,
         };
         ledger.renew().await?;
         Ok(ledger)
+    }
+
+    /// What the server keeps when it dies, which is all that the ledger's promises rest on.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// This ledger's share of a script that settles: it records what a closing says of the ledger as

@@ -19,7 +19,7 @@ use lovage_redis::{
     Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
 };
 
-pub use ledger::{RedisLedger, RedisLedgerOptions};
+pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
 
 /// Bytes of documents after which a batch is sent in another call.
 const CALL_BYTES: usize = 8 << 20;

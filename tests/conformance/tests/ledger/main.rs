@@ -1,5 +1,10 @@
 //! The ledgers are put to every promise, and to those that only one of them makes.
-#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail loudly"
+)]
 
 mod postgres;
 mod redis;

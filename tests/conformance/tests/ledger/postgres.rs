@@ -22,6 +22,7 @@ static DATABASES: AtomicUsize = AtomicUsize::new(0);
 /// A database of the test's own. Its clock is a row.
 pub(crate) struct PostgresRig {
     url: String,
+    client: Client,
     _server: Arc<PostgresServer>,
 }
 
@@ -33,7 +34,7 @@ async fn connect(url: &str) -> Client {
 
 impl PostgresRig {
     async fn number(&self, query: &str) -> i64 {
-        connect(&self.url).await.query_one(query, &[]).await.unwrap().get(0)
+        self.client.query_one(query, &[]).await.unwrap().get(0)
     }
 }
 
@@ -51,8 +52,9 @@ impl LedgerRig for PostgresRig {
         connect(&server.url("postgres")).await.batch_execute(&create).await.unwrap();
         let url = server.url(&name);
         let clock = "CREATE TABLE clock (ms bigint); INSERT INTO clock VALUES (1700000000000)";
-        connect(&url).await.batch_execute(clock).await.unwrap();
-        Self { url, _server: server }
+        let client = connect(&url).await;
+        client.batch_execute(clock).await.unwrap();
+        Self { url, client, _server: server }
     }
 
     async fn session(&self, lease: Duration) -> Arc<dyn Ledger> {
@@ -68,7 +70,7 @@ impl LedgerRig for PostgresRig {
 
     async fn advance(&self, by: Duration) {
         let update = format!("UPDATE clock SET ms = ms + {}", by.as_millis());
-        connect(&self.url).await.batch_execute(&update).await.unwrap();
+        self.client.batch_execute(&update).await.unwrap();
     }
 
     async fn time_to_live(&self, key: &LedgerKey) -> Option<Duration> {

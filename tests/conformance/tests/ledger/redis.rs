@@ -1,7 +1,7 @@
 //! The ledger in Redis.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lovage_conformance::LedgerRig;
@@ -9,8 +9,8 @@ use lovage_conformance::ledger::{CRASHES_MAX, LEASE, claim, ends};
 use lovage_core::ports::Ledger;
 use lovage_core::{Claim, Claimed, End, LedgerKey};
 use lovage_redis::Address;
-use lovage_stores::redis::{RedisLedger, RedisLedgerOptions};
-use lovage_test_support::RedisServer;
+use lovage_stores::redis::{Durability, RedisLedger, RedisLedgerOptions};
+use lovage_test_support::{RedisOptions, RedisServer};
 use redis::{Client, FromRedisValue};
 
 /// A server of the test's own. Its clock is a key.
@@ -99,4 +99,49 @@ async fn a_settled_record_of_an_implicit_key_takes_less_than_a_hundred_bytes() {
     }
     println!("bytes, running and settled: implicit {:?}, explicit {:?}", &sizes[..2], &sizes[2..]);
     assert!(sizes[1] < 100, "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_keys_is_refused_and_what_others_keep_is_told() {
+    let start = async |append_only, settings: &[(&str, &str)]| {
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let options = RedisOptions { append_only, settings: settings.collect() };
+        let server = RedisServer::with(options);
+        let address = Address::parse(&server.url(0)).unwrap();
+        let ledger = RedisLedger::start(&RedisLedgerOptions::new(address)).await;
+        ledger.map(|ledger| ledger.durability())
+    };
+    assert_eq!(start(false, &[]).await.unwrap(), Durability::Snapshots);
+    assert_eq!(start(true, &[]).await.unwrap(), Durability::EveryWrite);
+    let seconds = start(true, &[("appendfsync", "everysec")]).await.unwrap();
+    assert_eq!(seconds, Durability::LastSeconds);
+    let refused = start(false, &[("maxmemory-policy", "allkeys-lru")]).await.unwrap_err();
+    assert!(!refused.is_transient() && refused.to_string().contains("allkeys-lru"), "{refused}");
+}
+
+#[tokio::test]
+async fn batches_of_claims_and_records_are_quick() {
+    const BATCHES: u64 = 40;
+    const EACH: u64 = 250;
+    let rig = RedisRig::start().await;
+    let address = rig.options(LEASE).address;
+    let worker = RedisLedger::start(&RedisLedgerOptions::new(address)).await.unwrap();
+    let (mut claiming, mut recording) = (Duration::ZERO, Duration::ZERO);
+    for batch in 0..BATCHES {
+        let numbers = (0..EACH).map(|number| 2 * (batch * EACH + number));
+        let claims: Vec<_> = numbers.map(|number| claim(number, 0, number)).collect();
+        let begun = Instant::now();
+        let answers = worker.claim(&claims).await.unwrap();
+        claiming += begun.elapsed();
+        let grants = answers.into_iter().map(|answer| match answer {
+            Claimed::Fresh { grant, .. } => grant,
+            other => panic!("{other:?}"),
+        });
+        let writes: Vec<_> = grants.map(|grant| ends(grant, End::Done)).collect();
+        let begun = Instant::now();
+        assert!(worker.record(&writes).await.iter().all(Result::is_ok));
+        recording += begun.elapsed();
+    }
+    let each = |whole: Duration| whole / u32::try_from(BATCHES * EACH).unwrap();
+    println!("a claim takes {:?}, a record {:?}", each(claiming), each(recording));
 }
