@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod claims;
 mod stage;
 
 use lovage_core::{Death, Outcome};

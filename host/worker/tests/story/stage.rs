@@ -7,10 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_celery::{Accept, CloseSettings};
-use lovage_core::ports::{Broker, Clock, PortError, ResultBackend, Sandbox};
+use lovage_core::ports::{Broker, Clock, Ledger, PortError, ResultBackend, Sandbox};
 use lovage_core::{
-    Death, Delivery, Digest, Disposal, Failure, Job, JobNumber, Json, Limits, Manifest, Message,
-    Module, Outcome, Publication, Receipt, Report, ResultRecord, TaskId, Timestamp,
+    Change, Claim, Claimed, Death, Delivery, Digest, Disposal, End, Failure, Fence, Grant, Job,
+    JobNumber, Json, LedgerKey, LedgerWrite, Limits, Manifest, Message, Module, Outcome,
+    Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord, SessionNumber,
+    StepBegin, StepBegun, StepEnd, TaskId, Timestamp,
 };
 use lovage_worker::{Drained, InOrder, Modules, Options, Ports, Services, Shutdown, Worker};
 use tokio::sync::Notify;
@@ -38,15 +40,37 @@ struct World {
     renewals_fail: Mutex<bool>,
     lost: Mutex<Vec<Receipt>>,
     stuck: Mutex<HashMap<JobNumber, Arc<Notify>>>,
+    claimed: Mutex<VecDeque<Claimed>>,
+    grants_lost: Mutex<bool>,
 }
 
 impl Stage {
     /// A worker whose attempts end like this, in order. Task `demo.stuck` never ends by itself.
     pub(crate) fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        Self::set(outcomes, None)
+    }
+
+    /// The same with a ledger whose claims are answered like this, in order, and then as fresh.
+    pub(crate) fn with_ledger(
+        outcomes: impl IntoIterator<Item = Outcome>,
+        claimed: impl IntoIterator<Item = Claimed>,
+    ) -> Self {
+        Self::set(outcomes, Some(claimed.into_iter().collect()))
+    }
+
+    fn set(
+        outcomes: impl IntoIterator<Item = Outcome>,
+        claimed: Option<VecDeque<Claimed>>,
+    ) -> Self {
         let world = Arc::new(World::default());
         world.outcomes.lock().unwrap().extend(outcomes);
+        let ledger = claimed.map(|claimed| {
+            *world.claimed.lock().unwrap() = claimed;
+            Arc::clone(&world) as Arc<dyn Ledger>
+        });
         let clock: Arc<dyn Clock> = Arc::clone(&world) as _;
-        let services = Arc::new(Services::new(Arc::clone(&world) as _, None, Arc::clone(&clock)));
+        let services =
+            Arc::new(Services::new(Arc::clone(&world) as _, ledger.clone(), Arc::clone(&clock)));
         let modules = Modules::default();
         let text = r#"{"v":1,"module":"demo","tasks":[{"name":"demo.add"},{"name":"demo.stuck"}]}"#;
         let module = Module {
@@ -57,8 +81,12 @@ impl Stage {
         modules.add(&Arc::new(module)).unwrap();
         let ports = Ports {
             broker: Arc::clone(&world) as _,
-            settle: Arc::new(InOrder::new(Arc::clone(&world) as _, Arc::clone(&world) as _, None)),
-            ledger: None,
+            settle: Arc::new(InOrder::new(
+                Arc::clone(&world) as _,
+                Arc::clone(&world) as _,
+                ledger.clone(),
+            )),
+            ledger,
             sandbox: Arc::clone(&world) as _,
             services,
             registry: Arc::new(modules),
@@ -129,6 +157,10 @@ impl Stage {
 
     pub(crate) fn fail_results(&self, times: usize, passes: bool) {
         *self.world.refusals.lock().unwrap() = (times, passes);
+    }
+
+    pub(crate) fn lose_grants(&self) {
+        *self.world.grants_lost.lock().unwrap() = true;
     }
 
     pub(crate) fn fail_renewals(&self) {
@@ -263,6 +295,75 @@ impl Sandbox for World {
     async fn describe(&self, _module: &Module) -> Result<Json, Report> {
         Err(Report::of(killed(Death::NotStarted)))
     }
+}
+
+#[async_trait]
+impl Ledger for World {
+    async fn claim(&self, batch: &[Claim]) -> Result<Vec<Claimed>, PortError> {
+        let mut claimed = self.claimed.lock().unwrap();
+        let answer = |claim: &Claim| {
+            self.tell("claim");
+            let fresh = Claimed::Fresh { grant: grant(claim.key), attempt: 0, crashes: 0 };
+            claimed.pop_front().unwrap_or(fresh)
+        };
+        Ok(batch.iter().map(answer).collect())
+    }
+
+    async fn record(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>> {
+        let lost = *self.grants_lost.lock().unwrap();
+        let record = |write: &LedgerWrite| {
+            self.tell(format!("record {}", name(&write.change)));
+            Ok(if lost { Recorded::Lost } else { Recorded::Written })
+        };
+        batch.iter().map(record).collect()
+    }
+
+    async fn settle(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>> {
+        self.tell("close");
+        batch.iter().map(|_| Ok(Recorded::Written)).collect()
+    }
+
+    async fn begin_step(&self, _: &Grant, _: &StepBegin) -> Result<StepBegun, PortError> {
+        Ok(StepBegun::Run)
+    }
+
+    async fn end_step(&self, _: &Grant, _: &str, _: &StepEnd) -> Result<Recorded, PortError> {
+        Ok(Recorded::Written)
+    }
+
+    async fn renew(&self) -> Result<Renewed, PortError> {
+        let lost = std::mem::take(&mut *self.grants_lost.lock().unwrap());
+        Ok(if lost { Renewed::Lost(SessionNumber(1)) } else { Renewed::Held })
+    }
+
+    async fn get(&self, _: &LedgerKey) -> Result<Option<Record>, PortError> {
+        Ok(None)
+    }
+
+    async fn purge(&self, _: &[LedgerKey], _: bool) -> Result<usize, PortError> {
+        Ok(0)
+    }
+
+    async fn leave(&self) -> Result<(), PortError> {
+        self.tell("free");
+        Ok(())
+    }
+}
+
+fn name(change: &Change) -> &'static str {
+    match change {
+        Change::End(End::Done) => "done",
+        Change::End(End::Failed) => "failed",
+        Change::End(End::Parked) => "parked",
+        Change::Retry { .. } => "retry",
+        Change::Release => "release",
+        Change::Settle => "settle",
+    }
+}
+
+/// A right to this record, of the one session there is.
+pub(crate) fn grant(key: LedgerKey) -> Grant {
+    Grant { key, fence: Fence(1), session: SessionNumber(1) }
 }
 
 impl Clock for World {
