@@ -8,3 +8,6 @@ def finish():
     """Calls them, once each, also those that they add."""
     while AT_THE_END:
         AT_THE_END.pop(0)()
+
+#: Tasks of such APIs, for warming up.
+WARM = []

@@ -13,7 +13,7 @@ from celery.exceptions import ImproperlyConfigured, NotRegistered, NotSupported
 from celery.result import AsyncResult, GroupResult
 from celery.schedules import maybe_schedule
 from celery.utils import gen_task_name, uuid
-from lovage._prepare import AT_THE_END
+from lovage._prepare import AT_THE_END, WARM
 from lovage._registry import register, source_of
 
 from .settings import Settings
@@ -373,3 +373,16 @@ def shared_task(*args, **options):
 def app_or_default(app=None):
     """The app, or the current one."""
     return app or _state.app_now()
+
+
+def _warm():
+    """A task for warming up, which belongs to nobody."""
+
+    def add(x, y):
+        return x + y
+
+    body = {"run": staticmethod(add), "name": "lovage.warm", "source": "lovage.warm"}
+    return type("warm", (Task,), body)()
+
+
+WARM.append(_warm())
