@@ -38,8 +38,10 @@ demo: build ## See it work: real Celery calls, each in a sandbox of its own.
 	@$(LOVAGE_PYTHON) tests/demo/demo.py
 
 .PHONY: test
-test: build ## Run every test, with real Redis and real Celery.
-	@tests/tools/setup server python
+test: ## Run every test, with real Redis and real Celery.
+	@tests/tools/setup rust server python
+	cargo build $(RELEASE) --workspace --all-targets
+	guest-examples/build
 	cargo test $(RELEASE) --workspace --no-fail-fast
 
 .PHONY: check
