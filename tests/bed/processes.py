@@ -133,11 +133,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def lovage_worker(broker, backend, *arguments, log: Path | None = None) -> Process:
+def lovage_worker(
+    broker, backend, *arguments, log: Path | None = None, more: dict[str, str] | None = None
+) -> Process:
     """A Lovage worker on the example modules, ready."""
     command = [places.lovage(), "worker", "-b", broker, "--result-backend", backend]
     command += ["-Q", "celery", "--modules", places.guests(), *arguments]
-    process = Process(command, log=log)
+    process = Process(command, log=log, more=more)
     process.wait_for_line("ready:")
     return process
 

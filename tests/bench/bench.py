@@ -115,6 +115,7 @@ def parse():
     parser.add_argument("--calls", type=int, help="calls to Lovage in a round")
     parser.add_argument("--celery-calls", type=int, help="calls to Celery in a round")
     parser.add_argument("-c", "--concurrency", type=int, default=256, help="Lovage's slots")
+    parser.add_argument("--without-ledger", action="store_true", help="calls may run twice")
     parser.add_argument("--only", choices=["lovage", "celery"], help="measure one of the two")
     parser.add_argument("--profile", action="store_true", help="record Lovage with perf")
     parser.add_argument("--name", help="of the file in target/bench")
@@ -164,7 +165,10 @@ def play(name, scenario, queue, server, options) -> Round:
 
 def start_lovage(queue, options):
     """A Lovage worker on the example modules."""
-    return processes.lovage_worker(queue.broker, queue.backend, "-c", options.concurrency)
+    setting = {"LOVAGE_WORKER__LEDGER": "false"} if options.without_ledger else {}
+    return processes.lovage_worker(
+        queue.broker, queue.backend, "-c", options.concurrency, more=setting
+    )
 
 
 def start_celery(queue, _options):

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -49,14 +50,29 @@ def main() -> int:
             shutil.copy(places.guests() / f"{name}.wasm", modules)
         say("Start", "a queue and a worker in one process, on a folder of modules")
         out.print(f"  $ lovage dev {modules.name}")
-        with Process([places.lovage(), "dev", modules.name], folder=folder) as dev:
+        effects = Path(folder) / "effects"
+        # What leaves the sandbox is written down, and a killed worker is missed after three seconds.
+        setting = {"LOVAGE_WORKER__EFFECT_SINK": str(effects), "LOVAGE_WORKER__LEASE": "3"}
+        start_dev = partial(
+            Process, [places.lovage(), "dev", modules.name], folder=folder, more=setting
+        )
+        with start_dev() as dev:
             broker, backend = pasted(dev, "broker_url"), pasted(dev, "result_backend")
             dev.wait_for_line("ready")
             out.print("  and two lines to paste into any Celery application:")
             out.print(f"    broker_url = {broker!r}\n    result_backend = {backend!r}", style="cyan")
             app = Celery("demo", broker=broker, backend=backend)
             shown = show(app)
+            shown.append(charge_twice(app, effects))
             lines = told_by(dev)
+            say("Killed in the middle", "charged, then SIGKILL; another worker finishes")
+            start = time.monotonic()
+            result = app.send_task("shop.slow_charge", (43, 1_999, 1_500))
+            wait_for_effects(effects, 2)
+            dev.kill()
+        with start_dev() as dev:
+            dev.wait_for_line("ready")
+            shown.append(charged(result, "shop.slow_charge(43, 1999)", effects, 2, start))
             code = dev.terminate()
     if lines:
         say("Meanwhile", "the terminal of `lovage dev` said, among other lines")
@@ -103,6 +119,43 @@ def show(app: Celery) -> list[Seen]:
     say(f"{CALLS:,} calls at once", "each in an instance of its own")
     shown.append(flood(app))
     return shown
+
+
+def charge_twice(app: Celery, effects: Path) -> Seen:
+    """The same order twice, as a user with a nervous finger sends it."""
+    say("Sent twice", "one key, one charge; both callers get the receipt")
+    start = time.monotonic()
+    results = [app.send_task("shop.charge", (42, 1_999)) for _ in range(2)]
+    receipts = [result.get(timeout=PATIENCE_S, interval=0.01) for result in results]
+    seen = charged(results[1], "shop.charge(42, 1999), twice", effects, 1, start)
+    seen.good = seen.good and receipts[0] == receipts[1]
+    return seen
+
+
+def charged(result, shown: str, effects: Path, before: int, start: float) -> Seen:
+    """Waits for a charge, and counts all charges that ever left the sandbox."""
+    result.get(timeout=PATIENCE_S, interval=0.01)
+    count = len(charges(effects))
+    saw = f"charged once ({count} charges in all)"
+    seen = Seen(shown, "charged once", saw, time.monotonic() - start, count == before)
+    if not seen.good:
+        seen.saw = f"{count} charges in all, {before} expected"
+    mark = "[green]✓[/]" if seen.good else "[red]✗[/]"
+    out.print(f"  {mark} {escape(shown)}  →  [bold]{seen.saw}[/]   {seen.seconds * 1e3:.0f} ms")
+    return seen
+
+
+def charges(effects: Path) -> list[str]:
+    """The charges that left the sandbox, each with the key that the bank would be sent."""
+    lines = effects.read_text().splitlines() if effects.exists() else []
+    return [line for line in lines if line.startswith("effect ")]
+
+
+def wait_for_effects(effects: Path, count: int):
+    """Waits until so many charges have left."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(charges(effects)) < count and time.monotonic() < deadline:
+        time.sleep(0.01)  # because a file tells nobody that it has grown
 
 
 def call(app: Celery, task: str, arguments: tuple, expected: str, note: str = "") -> Seen:

@@ -1,5 +1,7 @@
 //! A shop: it charges an order once, however often it is asked and whatever fails in between.
 
+use std::time::Duration;
+
 use lovage::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,16 +21,29 @@ struct Receipt {
     limits(time = "5s", memory = "64MiB")
 )]
 fn charge(ctx: &Ctx, order_id: u64, cents: u64) -> Result<Receipt, TaskError> {
+    let charge = pay(ctx, order_id, cents)?;
+    ctx.call("shop.mail").args((order_id,)).kwarg("cents", &cents).ignore_result().send()?;
+    Ok(Receipt { order_id, cents, charge })
+}
+
+/// Charges an order, then takes its time: whoever stops the worker meanwhile charges nobody twice.
+#[lovage::task(name = "shop.slow_charge", idempotency_key = "slow:{order_id}")]
+fn slow_charge(ctx: &Ctx, order_id: u64, cents: u64, ms: u64) -> Result<Receipt, TaskError> {
+    let charge = pay(ctx, order_id, cents)?;
+    std::thread::sleep(Duration::from_millis(ms));
+    Ok(Receipt { order_id, cents, charge })
+}
+
+/// The charge itself, a step: once over all attempts.
+fn pay(ctx: &Ctx, order_id: u64, cents: u64) -> Result<String, TaskError> {
     if cents == 0 {
         return Err(TaskError::reject("there is nothing to charge").exception("ValueError"));
     }
     // The bank de-duplicates on the key that it is sent, so a charge in doubt may be sent again.
-    let charge = ctx.step("charge", OnDoubt::Retry, &(order_id, cents), |step| {
+    ctx.step("charge", OnDoubt::Retry, &(order_id, cents), |step| {
         lovage::info!(order_id = order_id, cents = cents; "charging order {order_id}");
         Ok::<_, TaskError>(format!("charged-{}", step.key()))
-    })?;
-    ctx.call("shop.mail").args((order_id,)).kwarg("cents", &cents).ignore_result().send()?;
-    Ok(Receipt { order_id, cents, charge })
+    })
 }
 
 /// Mails a receipt.
