@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::frames::{HostCall, HostReply};
 use crate::{
-    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, LedgerKey,
+    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry, KeptFilter, KeptId, KeptPage, LedgerKey,
     LedgerWrite, Module, Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord,
     StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, Timestamp,
 };
@@ -105,6 +106,47 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// When the broker cannot be reached; the lease runs out then.
     async fn leave(&self) -> Result<(), PortError>;
+}
+
+/// What a broker's workers took out of their queues and kept. For people and for workers that have
+/// a new module; never on the main path.
+///
+/// A message is either kept or on its queue at any moment, whatever dies: a replay that was cut short
+/// is finished by asking for the same again.
+#[async_trait]
+pub trait KeptMessages: Send + Sync {
+    /// Some of what fits the filter, oldest first, at most `most`, from behind `after`. It looks at a
+    /// few hundred messages a call: whoever wants all goes on while there is a
+    /// [`next`](KeptPage::next).
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn list(
+        &self,
+        filter: &KeptFilter,
+        after: Option<&KeptId>,
+        most: usize,
+    ) -> Result<KeptPage, PortError>;
+
+    /// One with its bytes; `None` when it is not kept (any more).
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn get(&self, id: &KeptId) -> Result<Option<(KeptEntry, Bytes)>, PortError>;
+
+    /// Puts messages back on the queues they came from, behind what waits there, as messages that
+    /// were never delivered; each leaves what is kept in the same step. Returns how many did: those
+    /// that are not kept any more are passed over.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or refuses one; any of the others may be back.
+    async fn replay(&self, ids: &[KeptId]) -> Result<usize, PortError>;
+
+    /// Deletes messages for good; returns how many.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; some may be gone.
+    async fn purge(&self, ids: &[KeptId]) -> Result<usize, PortError>;
 }
 
 /// Makes verdicts true.
@@ -221,6 +263,10 @@ pub trait Sandbox: Send + Sync {
     /// Runs one attempt to its end, whatever that is; ends within the job's time limit and a
     /// second. Dropping the future cancels the attempt.
     async fn run(&self, number: JobNumber, job: &Job) -> Report;
+
+    /// The same in an executor that nothing else is in: for those whose executor died under them, so
+    /// that whoever felled it falls alone, and its neighbours clear themselves. They take turns.
+    async fn run_alone(&self, number: JobNumber, job: &Job) -> Report;
 
     /// Ends an attempt early, to report this death. Unknown numbers are passed over: it has ended.
     fn cancel(&self, number: JobNumber, death: Death);

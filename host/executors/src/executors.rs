@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use lovage_core::ports::{HostServices, Sandbox};
 use lovage_core::{Death, Job, JobNumber, Json, Module, Outcome, Report};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::accounting::{ExecutorState, Loss};
@@ -21,6 +22,8 @@ use crate::seat;
 pub struct Executors {
     shared: Arc<Shared>,
     seats: Mutex<JoinSet<()>>,
+    /// The executor of those who run alone; there is none until one is needed.
+    alone: OnceCell<Box<Self>>,
 }
 
 impl Executors {
@@ -42,7 +45,7 @@ impl Executors {
         for number in 0..processes {
             seats.spawn(seat::occupy(Arc::clone(&shared), number, first.take()));
         }
-        Ok(Self { shared, seats: Mutex::new(seats) })
+        Ok(Self { shared, seats: Mutex::new(seats), alone: OnceCell::new() })
     }
 
     /// All executors as they are now.
@@ -62,8 +65,18 @@ impl Executors {
         self.shared.pool().close();
         self.shared.stop.send_replace(true);
         self.shared.room.notify_waiters();
+        if let Some(alone) = self.alone.get() {
+            Box::pin(alone.stop()).await;
+        }
         let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         seats.join_all().await;
+    }
+
+    /// One executor with one slot: its attempts take turns, and share it with nobody.
+    async fn start_alone(&self) -> Result<Box<Self>, StartError> {
+        let options = Options { processes: 1, slots: 1, ..self.shared.options.clone() };
+        let started = Self::start(options, Arc::clone(&self.shared.services));
+        Ok(Box::new(started.await?))
     }
 
     async fn report(&self, request: Request<'_>) -> Report {
@@ -92,10 +105,20 @@ impl Sandbox for Executors {
         self.report(Request::run(number, job)).await
     }
 
+    async fn run_alone(&self, number: JobNumber, job: &Job) -> Report {
+        match self.alone.get_or_try_init(|| self.start_alone()).await {
+            Ok(alone) => alone.run(number, job).await,
+            Err(error) => killed(Death::NotStarted, &error.to_string()),
+        }
+    }
+
     fn cancel(&self, number: JobNumber, death: Death) {
         let grace = self.shared.options.grace;
         // There are as many executors as cores: asking each is cheaper than a table of where.
-        self.shared.pool().lives().any(|live| live.end(number, death, grace));
+        let ended = self.shared.pool().lives().any(|live| live.end(number, death, grace));
+        if let (false, Some(alone)) = (ended, self.alone.get()) {
+            alone.cancel(number, death);
+        }
     }
 
     async fn describe(&self, module: &Module) -> Result<Json, Report> {

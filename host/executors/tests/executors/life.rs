@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("attempts_wait_for_an_executor_that_starts", || Box::pin(starts_later())),
     ("stopping_leaves_nothing_behind", || Box::pin(stopping())),
     ("dropping_leaves_nothing_running", || Box::pin(dropping())),
+    ("who_runs_alone_fells_nobody_else", || Box::pin(alone())),
     ("executors_die_with_their_worker", || Box::pin(with_the_worker())),
 ];
 
@@ -237,4 +238,25 @@ async fn with_the_worker() {
     worker.kill().unwrap();
     worker.wait().unwrap();
     until("its executor has ended", || !runs(executor)).await;
+}
+
+/// A suspect falls in an executor of its own; those who share the other executors and those who
+/// take their turn after it are none the worse.
+async fn alone() {
+    let executors = start(options("plain", 1)).await;
+    let neighbour = spawn(&executors, job("hold"));
+    until("the neighbour is there", || executors.states()[0].in_flight == 1).await;
+    let felled = job("die");
+    let innocent = job("echo");
+    let (fell, cleared) = tokio::join!(
+        executors.run_alone(number(), &felled),
+        executors.run_alone(number(), &innocent),
+    );
+    assert_eq!(death(&fell.outcome), Some(Death::ExecutorLost));
+    assert_eq!(value(&cleared.outcome), "[1, 2]");
+    assert_eq!(executors.states()[0].lost, 0);
+    let released = job("release");
+    executors.run(number(), &released).await;
+    assert_eq!(value(&neighbour.await.unwrap().outcome), "\"released\"");
+    executors.stop().await;
 }

@@ -10,7 +10,8 @@ use lovage_core::frames::{HostCall, HostReply};
 use lovage_core::ports::{HostServices, Sandbox};
 use lovage_core::{
     Death, Delivery, Digest, Invocation, Job, JobNumber, Json, LimitRequest, Limits, Links,
-    Manifest, Message, Module, Outcome, Parts, Receipt, Report, RetryPolicy, TaskSpec, TimeLimit,
+    Manifest, Message, Module, Outcome, Parts, Receipt, Report, RetryMarks, RetryPolicy, TaskSpec,
+    TimeLimit,
 };
 use lovage_executors::{Executors, Options};
 use tokio::sync::Barrier;
@@ -177,6 +178,7 @@ fn invocation(task: &str) -> Invocation {
         correlation_id: None,
         priority: None,
         idempotency_key: None,
+        retry: RetryMarks::default(),
         replaced_task_nesting: 0,
         args: Json::parse("[1, 2]").unwrap(),
         kwargs: Json::empty_object(),
