@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use lovage_core::frames::{HostCall, HostReply};
 use lovage_core::ports::{HostServices, Sandbox};
 use lovage_core::{
-    Death, Delivery, Digest, Invocation, Job, JobNumber, Json, LimitRequest, Limits, Links,
-    Manifest, Message, Module, Outcome, Parts, Receipt, Report, RetryMarks, RetryPolicy, TaskSpec,
-    TimeLimit,
+    Death, Delivery, Digest, Invocation, Job, JobNumber, Json, Limits, Links, Manifest, Message,
+    Module, Outcome, Parts, Receipt, Report, RetryMarks, RetryPolicy, TaskSpec, TimeLimit,
 };
 use lovage_executors::{Executors, Options};
 use tokio::sync::Barrier;
@@ -132,20 +131,7 @@ pub(crate) fn job(task: &str) -> Job {
     Job {
         invocation: invocation(task),
         module: Arc::new(module(1, "/m.cwasm")),
-        task: Arc::new(TaskSpec {
-            name: task.into(),
-            params: Vec::new(),
-            doc: None,
-            retry: None,
-            idempotency: None,
-            limits: LimitRequest::default(),
-            ignore_result: false,
-            queue: None,
-            rate_limit: None,
-            capabilities: Vec::new(),
-            input_schema: None,
-            output_schema: None,
-        }),
+        task: Arc::new(TaskSpec::named(task.into())),
         limits: Limits::default(),
         retry: RetryPolicy::default(),
         key: "key".into(),
