@@ -40,7 +40,7 @@ _WRITERS = (
     (date, lambda value: ("date", value.isoformat())),
     (time, lambda value: ("time", value.isoformat())),
     (Decimal, lambda value: ("decimal", str(value))),
-    (UUID, lambda value: ("uuid", {"hex": value.hex, "version": value.version})),
+    (UUID, lambda value: ("uuid", {"hex": value.hex})),
     ((bytes, bytearray, memoryview), lambda value: _bytes(bytes(value))),
 )
 

@@ -103,8 +103,9 @@ def of_attempt(task, args, kwargs):
         parent_id=attempt.parent_id,
         group=attempt.group_id,
         retries=attempt.retries,
-        eta=attempt.eta,
-        expires=attempt.expires,
+        # In the caller's own words, where there are any.
+        eta=headers.get("eta") or attempt.eta,
+        expires=headers.get("expires") or attempt.expires,
         args=args,
         kwargs=kwargs,
         timelimit=[hard, soft],

@@ -1,0 +1,361 @@
+"""Python modules under a real worker, called by real Celery, against what Celery's worker wrote."""
+
+import datetime
+import decimal
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import uuid
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[2]
+VECTORS = REPOSITORY / "tests/vectors"
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+import redis  # noqa: E402
+from bed import places  # noqa: E402
+from bed.processes import PATIENCE_S, Process, RedisServer  # noqa: E402
+from celery import Celery, chain, group  # noqa: E402
+
+EXCUSED = json.loads((HERE / "excused.json").read_text())
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+#: What guests are told of a request; the rest is excused in `excused.json`.
+TOLD = (
+    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr "
+    "kwargsrepr ignore_result replaced_task_nesting stamped_headers stamps tenant correlation_id "
+    "delivery_info args kwargs is_eager called_directly time_limit soft_time_limit headers"
+).split()
+
+
+def build(source, output):
+    """Makes a module with the builder, as a user would."""
+    builder = os.environ.get("LOVAGE_PYTHON_BUILDER", places.target() / "python/builder/bin/python")
+    command = [builder, "-m", "lovage_build", source, "-q", "-o", output]
+    environment = places.environment() | {
+        "PYTHONPATH": str(REPOSITORY / "sdk/python"),
+        "LOVAGE_BUILD_CACHE": str(places.target() / "python/cache"),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def calls(demo):
+    """The calls of each recording, as its `did` says."""
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    far = datetime.datetime(2031, 1, 1, tzinfo=datetime.timezone.utc)
+    d = demo
+    later = {"headers": {"tenant": "acme"}, "link": d.mul.s(2), "link_error": d.errback_old.s()}
+    later |= {"expires": far, "time_limit": 50, "soft_time_limit": 40}
+    many = [d.mul.s(10), d.on_done.si("static").set(queue="callbacks", priority=3)]
+    typed = ((datetime.date(2026, 1, 2),), {"u": uuid.UUID(int=5), "d": decimal.Decimal("0.10")})
+    return {
+        "run-ok-add": lambda: d.add.delay(2, 3),
+        "run-ok-echo-typed": lambda: d.echo.apply_async(*typed),
+        "run-ok-nan": lambda: d.echo.apply_async((float("nan"), float("inf"), 2**70, "é")),
+        "run-ok-rich": lambda: d.rich.delay(),
+        "run-fail": lambda: d.fail.delay("boom"),
+        "run-fail-custom": lambda: d.fail_custom.delay(),
+        "run-fail-nested": lambda: d.fail_nested.delay(),
+        "run-fail-cause": lambda: d.fail_cause.delay(),
+        "run-fail-typeerror": lambda: d.app.send_task("demo.add", args=[1]),
+        "run-fail-late": lambda: d.fail_late.delay(),
+        "run-fail-late-noack": lambda: d.fail_late_noack.delay(),
+        "run-retry-once": lambda: d.retry_once.delay(7),
+        "run-retry-exhaust": lambda: d.retry_exhaust.delay(),
+        "run-retry-exhaust-exc": lambda: d.retry_exhaust_exc.delay(),
+        "run-retry-later": lambda: d.retry_later.apply_async((7,), {"opt": "v"}, **later),
+        "run-autoretry": lambda: d.autoretry.delay(1),
+        "run-reject": lambda: d.reject.delay(),
+        "run-reject-late": lambda: d.reject_late.delay(),
+        "run-soft": lambda: d.soft.delay(5),
+        "run-soft-caught": lambda: d.soft_caught.delay(5),
+        "run-hard": lambda: d.hard.delay(10),
+        "run-hard-late": lambda: d.hard_late.delay(10),
+        "run-progress": lambda: d.progress.delay(),
+        "run-noresult": lambda: d.noresult.delay(1),
+        "run-noresult-fail": lambda: d.noresult_fail.delay(),
+        "run-call-ignore-result": lambda: d.add.apply_async((1, 1), ignore_result=True),
+        "run-call-ignore-result-false-override": lambda: d.noresult.apply_async(
+            (1,), ignore_result=False
+        ),
+        "run-send-task-null-ignore": lambda: d.app.send_task(
+            "demo.noresult", args=[1], ignore_result=None
+        ),
+        "run-unserialisable": lambda: d.unserialisable.delay(),
+        "run-sysexit": lambda: d.sysexit.delay(),
+        "run-group": lambda: group(d.add.s(i, i) for i in range(2)).apply_async(),
+        "run-link": lambda: d.add.apply_async((1, 2), link=d.mul.s(10)),
+        "run-link-many": lambda: d.add.apply_async((1, 2), link=many),
+        "run-chain": lambda: chain(d.add.s(1, 2), d.mul.s(3), d.add.s(10)).apply_async(),
+        "run-chain-fail": lambda: chain(d.fail.s("c"), d.mul.s(3), d.add.s(10)).apply_async(),
+        "run-errback-old": lambda: d.fail.apply_async(("x",), link_error=d.errback_old.s()),
+        "run-eta-past": lambda: d.add.apply_async((1, 2), eta=past),
+        "run-expired": lambda: d.add.apply_async((1, 2), expires=past),
+        "run-spawn": lambda: d.spawn.delay(),
+        "run-whoami": lambda: d.whoami.apply_async(
+            headers={"tenant": "acme"}, link=d.mul.s(2), expires=3600
+        ),
+    }
+
+
+#: Where the recording was stopped before its last state.
+STATES = {"run-retry-later": "RETRY"}
+
+
+def plain(text):
+    """Ids, and what differs by place and time, as one word each."""
+    text = re.sub(r"0x[0-9a-f]+", "ADDRESS", ID.sub("ID", text))
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "MOMENT", text)
+    return re.sub(r"who-1|retry-later-1", "ID", text)
+
+
+def comparable(document, name):
+    """A result document, without what differs from run to run."""
+    document = json.loads(plain(document))
+    kept = {key: document[key] for key in ("status", "result")}
+    kept["has date_done"] = document["date_done"] is not None
+    kept["has parent_id"] = "parent_id" in document
+    kept["has group_id"] = "group_id" in document
+    if name not in EXCUSED["fields"]:
+        kept["children"] = document["children"]
+    if document["traceback"] is not None:
+        lines = [line for line in document["traceback"].splitlines() if line]
+        kept["traceback ends"] = lines[-1]
+        kept["traceback shows"] = "facts_app.py" in document["traceback"]
+    if name == "run-whoami" and isinstance(kept["result"], dict) and "lang" in kept["result"]:
+        kept["result"] = {key: kept["result"].get(key) for key in TOLD}
+    if kept["result"] and name == "run-unserialisable":
+        # Celery shows its own frames there; the module has none to show.
+        kept.pop("traceback ends", None), kept.pop("traceback shows", None)
+    return json.dumps(kept, sort_keys=True)
+
+
+class UnderAWorker(unittest.TestCase):
+    """One worker on one Redis, with the demo's module and the conformance tasks."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls._folder = tempfile.TemporaryDirectory(prefix="lovage-python-")
+        folder = Path(cls._folder.name)
+        modules = folder / "modules"
+        modules.mkdir()
+        # The recordings were made under this name; not a letter in it is changed.
+        shutil.copyfile(VECTORS / "demo_tasks.py", folder / "facts_app.py")
+        build(folder / "facts_app.py", modules / "facts_app.wasm")
+        examples = REPOSITORY / "guest-examples/python"
+        build(examples / "conformance/conformance.py", modules / "conformance.wasm")
+        build(examples / "shop/tasks.py", modules / "shop.wasm")
+        cls.server = RedisServer()
+        cls.broker, cls.backend = cls.server.url(0), cls.server.url(1)
+        command = [places.lovage(), "worker", "-b", cls.broker, "--result-backend", cls.backend]
+        command += ["-Q", "celery,mails", "--modules", modules, "-c", "64", "-l", "trace"]
+        cls.worker = Process(command)
+        cls.worker.wait_for_line("ready:")
+        os.environ |= {"BROKER": cls.broker, "BACKEND": cls.backend}
+        sys.path.insert(0, str(folder))
+        import facts_app
+
+        cls.demo = facts_app
+        cls.app = Celery("caller", broker=cls.broker, backend=cls.backend)
+        cls.documents = redis.Redis.from_url(cls.backend)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.worker.terminate()
+        cls.server.__exit__()
+        cls._folder.cleanup()
+
+    def call(self, name, *args, **kwargs):
+        """A call of a conformance task."""
+        return self.app.send_task(f"conformance.{name}", args, kwargs)
+
+    def value(self, name, *args, **kwargs):
+        """What a caller gets of it."""
+        return self.call(name, *args, **kwargs).get(timeout=PATIENCE_S, interval=0.02)
+
+    def raised(self, name, *args, **kwargs):
+        """What a caller gets raised, and the traceback."""
+        result = self.call(name, *args, **kwargs)
+        with self.assertRaises(Exception) as caught:
+            result.get(timeout=PATIENCE_S, interval=0.02)
+        return caught.exception, result.traceback
+
+    # The recordings.
+
+    def test_every_recording_is_replayed_or_excused(self):
+        replayed = set(calls(self.demo))
+        self.assertFalse(replayed & set(EXCUSED["vectors"]))
+        known = {path.stem for path in VECTORS.glob("run-*.json")}
+        self.assertEqual(known - replayed - set(EXCUSED["vectors"]), set())
+
+    def test_results_are_those_that_celerys_worker_wrote(self):
+        before = set(self.documents.scan_iter("celery-task-meta-*"))
+        expected, ids = {}, {}
+        for name, call in calls(self.demo).items():
+            recorded = json.loads((VECTORS / f"{name}.json").read_text())["final_keys"]
+            documents = [
+                entry["value"] for key, entry in recorded.items() if key.startswith("celery-task-meta-")
+            ]
+            expected[name] = sorted(comparable(document, name) for document in documents)
+            ids[name] = call()
+        # All leave at once, so that the waits of their retries pass side by side.
+        roots = {name: {result.id for result in all_of(call)} for name, call in ids.items()}
+        for name in expected:
+            with self.subTest(name):
+                actual = self.settled(name, roots[name], len(expected[name]))
+                self.assertEqual(actual, expected[name])
+        self.assertGreater(len(set(self.documents.scan_iter("celery-task-meta-*")) - before), 30)
+
+    def settled(self, name, roots, count):
+        """The documents of a call and of what came of it, once there are as many as expected."""
+        wanted = STATES.get(name)
+        deadline = time.monotonic() + PATIENCE_S
+        if count == 0:
+            # Nothing is to be written: a call behind it on the same queue has been settled.
+            self.value("add", 1, 1)
+        while True:
+            seen, waiting = {}, set(roots)
+            while waiting:
+                task_id = waiting.pop()
+                text = self.documents.get(f"celery-task-meta-{task_id}")
+                if text is None or task_id in seen:
+                    continue
+                document = json.loads(text)
+                seen[task_id] = text.decode()
+                for (child, _), members in document.get("children") or []:
+                    waiting |= {child} if members is None else {m[0][0] for m in members}
+            if len(seen) < count:
+                # An errback is nobody's child, and says whose it is.
+                seen |= {key: text for key, text in self.all().items() if parent(text) in roots}
+            states = [json.loads(text)["status"] for text in seen.values()]
+            ready = all(s in ("SUCCESS", "FAILURE", "REVOKED") or s == wanted for s in states)
+            if len(seen) >= count and ready or time.monotonic() > deadline:
+                return sorted(comparable(text, name) for text in seen.values())
+            time.sleep(0.05)
+
+    def all(self):
+        """Every result document there is."""
+        keys = list(self.documents.scan_iter("celery-task-meta-*"))
+        found = zip(keys, self.documents.mget(keys) if keys else [])
+        return {key.decode()[17:]: text.decode() for key, text in found if text}
+
+    # The conformance tasks.
+
+    def test_every_json_value_comes_back(self):
+        values = [None, True, 0, -1, 2**64, -(2**200), 10**5000, 1.5, 1e22, 5e-324, "", "é😀\ud800"]
+        values += [[], {}, {"a": [1, {"b": None}]}, {"__type__": "other", "__value__": 1, "x": 2}]
+        values += [datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc), b"\xff"]
+        values += [uuid.UUID(int=7), decimal.Decimal("1.10"), datetime.date(2026, 1, 2)]
+        sys.set_int_max_str_digits(0)
+        for value in values:
+            self.assertEqual(self.value("echo", value), value)
+        self.assertTrue(self.value("echo", float("nan")) != self.value("echo", float("nan")))
+
+    def test_arguments_come_by_position_and_by_name(self):
+        self.assertEqual([self.value("add", 2, 3), self.value("add", 2, y=3)], [5, 5])
+        error, _ = self.raised("add", 2)
+        self.assertIsInstance(error, TypeError)
+
+    def test_a_failure_shows_the_authors_line_and_none_of_ours(self):
+        error, trace = self.raised("fail", "gone")
+        self.assertEqual(type(error).__name__, "OutOfStock")
+        self.assertEqual(error.args, ("gone", 42, {"sku": "A-1"}))
+        source = (REPOSITORY / "guest-examples/python/conformance/conformance.py").read_text()
+        line = next(n for n, text in enumerate(source.splitlines(), 1) if "raise OutOfStock" in text)
+        self.assertIn(f'File "conformance.py", line {line}, in fail', trace)
+        self.assertIn("raise OutOfStock(message", trace)
+        self.assertEqual(trace.count('File "'), 1)
+
+    def test_a_schema_error_is_a_type_error_that_says_where(self):
+        self.assertEqual(self.value("typed", {"sku": "a", "count": 3}), 3)
+        error, _ = self.raised("typed", {"sku": 7})
+        self.assertIsInstance(error, TypeError)
+        self.assertEqual(str(error), "item.sku must be str, not int")
+
+    def test_retries_and_rejections(self):
+        self.assertEqual(self.value("retry", 0.05), 2)
+        self.assertIsInstance(self.raised("exhaust")[0], ConnectionError)
+        self.assertEqual(type(self.raised("reject", "no")[0]).__name__, "Reject")
+
+    def test_steps_happen_once_or_are_refused_clearly(self):
+        result = self.call("steps", 7)
+        try:
+            receipt, retries = result.get(timeout=PATIENCE_S, interval=0.02)
+        except Exception as error:
+            self.assertEqual(type(error).__name__, "Unavailable")
+            self.assertIn("ledger", str(error))
+        else:
+            self.assertTrue(receipt.endswith("/0"), receipt)
+            self.assertEqual(retries, 1)
+
+    def test_outbox_calls_leave_with_success_only(self):
+        call = self.value("outbox", True)
+        self.assertEqual(self.app.AsyncResult(call).get(timeout=PATIENCE_S, interval=0.02), 42)
+        before = self.documents.dbsize()
+        self.assertIsInstance(self.raised("outbox", False)[0], ValueError)
+        self.assertEqual(self.documents.dbsize(), before + 1)
+
+    def test_progress_is_seen_while_it_runs(self):
+        result = self.call("progress", 700)
+        deadline = time.monotonic() + PATIENCE_S
+        while result.state != "PROGRESS" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(result.info, {"done": 3, "of": 10})
+        self.assertEqual(result.get(timeout=PATIENCE_S, interval=0.02), "finished")
+
+    def test_log_lines_have_their_levels(self):
+        self.value("log")
+        for level in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR"):
+            line = self.worker.wait_for_line(f"a line of {level.lower()}")
+            self.assertIn(level, line)
+        self.worker.wait_for_line("a line on standard output")
+
+    def test_limits_and_waiting(self):
+        self.assertEqual(self.value("soft"), "SoftTimeLimitExceeded after tidying up")
+        self.assertEqual(self.value("sleep", 0.05), 0.05)
+
+    def test_the_key_comes_from_the_template(self):
+        self.assertEqual(self.value("once", 7), "order:7")
+
+    def test_a_celery_project_is_a_module(self):
+        result = self.app.send_task("shop.charge", (8, 250)).get(timeout=PATIENCE_S, interval=0.02)
+        self.assertEqual((result["order"], result["amount"]), (8, decimal.Decimal("2.5")))
+        self.worker.wait_for_line("mail for 8: Receipt")
+        report = self.app.send_task("shop.report", (3,)).get(timeout=PATIENCE_S, interval=0.02)
+        self.assertEqual(report["total"], 3)
+
+    def test_each_attempt_draws_other_numbers(self):
+        drawn = set()
+        for order in (11, 12, 13):
+            self.app.send_task("shop.charge", (order, 1)).get(timeout=PATIENCE_S, interval=0.02)
+            line = self.worker.wait_for_line(f"mail for {order}: Receipt")
+            drawn.add(re.search(r"Receipt (\d+)", line)[1])
+        self.assertEqual(len(drawn), 3)
+
+
+def parent(document):
+    """Who sent the task whose document this is."""
+    return json.loads(document).get("parent_id")
+
+
+def all_of(result):
+    """A call's results: of a chain all links, of a group all members."""
+    if hasattr(result, "results"):
+        return list(result.results)
+    found = []
+    while result is not None:
+        found.append(result)
+        result = result.parent
+    return found
+
+
+if __name__ == "__main__":
+    unittest.main()
