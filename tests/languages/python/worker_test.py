@@ -239,7 +239,7 @@ class UnderAWorker(unittest.TestCase):
             ready = all(s in ("SUCCESS", "FAILURE", "REVOKED") or s == wanted for s in states)
             if len(seen) >= count and ready or time.monotonic() > deadline:
                 return sorted(comparable(text, name) for text in seen.values())
-            time.sleep(0.05)
+            time.sleep(0.05)  # because documents of calls that nobody waits for announce no event
 
     def all(self):
         """Every result document there is."""
@@ -307,7 +307,7 @@ class UnderAWorker(unittest.TestCase):
         result = self.call("progress", 700)
         deadline = time.monotonic() + PATIENCE_S
         while result.state != "PROGRESS" and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.01)  # because a custom state is looked at, not waited for
         self.assertEqual(result.info, {"done": 3, "of": 10})
         self.assertEqual(result.get(timeout=PATIENCE_S, interval=0.02), "finished")
 
