@@ -145,12 +145,12 @@ def lovage_worker(
 
 
 def celery_worker(
-    module: str, folder: Path, broker, backend, *arguments, sink: Path | None = None
+    module: str, folder: Path, broker, backend, *arguments, more: dict[str, str] | None = None
 ) -> Process:
     """A real Celery worker on the tasks of `module`, ready, without what only larger fleets use."""
     command = [sys.executable, "-m", "celery", "-A", module, "-b", broker]
     command += ["--result-backend", backend, "worker", "-l", "WARNING", "-Q", "celery"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *arguments]
-    process = Process(command, folder=folder, more={"SINK": str(sink)} if sink else None)
+    process = Process(command, folder=folder, more=more)
     process.wait_for_line("ready:")
     return process

@@ -44,11 +44,12 @@ class Redis:
         self._results.flushdb()
 
     def stage(self, calls) -> list[str]:
-        """Loads calls, pairs of task and arguments, beside the queue; returns their ids."""
+        """Loads calls beside the queue; returns their ids. A call is its task and its arguments, and
+        may name an id and an idempotency key."""
         templates = Templates(self._template)
         ids, batch = [], []
-        for task, arguments in calls:
-            call_id, text = templates[task].fill(arguments)
+        for task, arguments, *identity in calls:
+            call_id, text = templates[task].fill(arguments, *identity)
             ids.append(call_id)
             batch.append(text)
             if len(batch) == _BATCH:
@@ -87,6 +88,12 @@ class Redis:
             found |= {each: json.loads(text)["status"] for each, text in pairs if text}
         return found
 
+    def kept(self) -> list[tuple[str, str]]:
+        """Id and reason of every message that was put aside."""
+        entries = self._queues.xrange("lovage:kept")
+        records = [json.loads(fields[b"record"]) for _, fields in entries]
+        return [(record["task_id"], record["reason"]) for record in records]
+
     def close(self):
         """Gives the connections back."""
         self._queues.close()
@@ -118,13 +125,14 @@ class Sqlite:
         self._file.execute("DELETE FROM celery_taskmeta")
 
     def stage(self, calls) -> list[str]:
-        """Loads calls, pairs of task and arguments, beside the queue; returns their ids."""
+        """Loads calls beside the queue; returns their ids. A call is its task and its arguments, and
+        may name an id and an idempotency key."""
         templates = Templates(self._template)
         side = self._queue(_SIDE)
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
         ids, rows = [], []
-        for task, arguments in calls:
-            call_id, text = templates[task].fill(arguments)
+        for task, arguments, *identity in calls:
+            call_id, text = templates[task].fill(arguments, *identity)
             ids.append(call_id)
             rows.append((text, now, side))
         self._file.execute("BEGIN IMMEDIATE")
@@ -159,6 +167,12 @@ class Sqlite:
         wanted = set(ids)
         rows = self._file.execute("SELECT task_id, status FROM celery_taskmeta")
         return {each: status for each, status in rows if each in wanted}
+
+    def kept(self) -> list[tuple[str, str]]:
+        """Id and reason of every message that was put aside."""
+        if "lovage_kept" not in self._tables():
+            return []
+        return self._file.execute("SELECT task_id, reason FROM lovage_kept").fetchall()
 
     def close(self):
         """Closes the file."""
@@ -197,10 +211,13 @@ class Template:
         self._text = text
         self._known = {}
 
-    def fill(self, arguments) -> tuple[str, str]:
-        """A copy with an id of its own, and that id."""
-        call_id, tag = str(uuid.uuid4()), str(uuid.uuid4())
+    def fill(self, arguments, call_id=None, key=None) -> tuple[str, str]:
+        """A copy with this id or one of its own, and that id."""
+        call_id, tag = call_id or str(uuid.uuid4()), str(uuid.uuid4())
         text = self._with(arguments).replace(self._id, call_id).replace(self._tag, tag)
+        if key:
+            header = f'"headers": {{"idempotency-key": {json.dumps(key)}, '
+            text = text.replace('"headers": {', header, 1)
         return call_id, text
 
     def _with(self, arguments) -> str:

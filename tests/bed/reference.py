@@ -1,6 +1,7 @@
 """The example modules' tasks once more, in Python, for a real Celery worker: what to compare with.
 
-Where the environment names a `SINK`, the id of every task that was run is appended to that file.
+Where the environment names a `SINK`, runs and effects are appended to that file as Lovage does it;
+`VISIBILITY` is the seconds after which a silent worker's messages are somebody else's.
 """
 
 import hashlib
@@ -8,7 +9,7 @@ import os
 import time
 
 from celery import Celery
-from celery.signals import task_postrun, worker_ready
+from celery.signals import task_prerun, worker_ready
 
 app = Celery("reference")
 app.conf.update(
@@ -24,13 +25,40 @@ def tell(**_):
     print("ready:", flush=True)
 
 
-if "SINK" in os.environ:
-    _SINK = os.open(os.environ["SINK"], os.O_WRONLY | os.O_APPEND)
+if "VISIBILITY" in os.environ:
+    seconds = float(os.environ["VISIBILITY"])
+    app.conf.broker_transport_options = {"visibility_timeout": seconds}
+_SINK = os.open(os.environ["SINK"], os.O_WRONLY | os.O_APPEND) if "SINK" in os.environ else None
 
-    @task_postrun.connect
-    def write_down(task_id, **_):
-        """One line, in one write, so that many processes may share the file."""
-        os.write(_SINK, f"{task_id}\n".encode())
+
+def write_down(what, which, task_id):
+    """One line, in one write, so that many processes may share the file."""
+    if _SINK is not None:
+        os.write(_SINK, f"{what} {which} {task_id} {time.time_ns() // 1000}\n".encode())
+
+
+@task_prerun.connect
+def write_down_run(task_id, **_):
+    """Every attempt, with the worker that makes it."""
+    write_down("run", os.getppid(), task_id)
+
+
+@app.task(name="bench.effect", bind=True)
+def effect(self, doubt, ms, failures):
+    """Has an effect whose receiver is sent the call's id as its key; then fails so often."""
+    write_down("effect", self.request.id, self.request.id)
+    time.sleep(ms / 1000)  # because sleeping is what this task does
+    if self.request.retries < failures:
+        raise self.retry(countdown=0.1, max_retries=5)
+    return self.request.id
+
+
+@app.task(name="bench.effect_then", bind=True)
+def effect_then(self, x):
+    """Has an effect, and then calls the other one."""
+    write_down("effect", self.request.id, self.request.id)
+    effect.delay("retry", 0, 0)
+    return x
 
 
 @app.task(name="bench.add")

@@ -1,40 +1,42 @@
-"""Kill workers under load and count what is lost or doubled.
+"""Kill workers under load and count real effects: what is lost, and what happens twice.
 
-    chaos.py [--tasks N] [--kills N] [--stops N] [--workers N] [--seed N] [--worker lovage|celery]
+    chaos.py [--smoke | --duplicated] [--tasks N] [--kills N] [--stops N] [--failpoints N]
+             [--workers N] [--lease S] [--seed N] [--broker redis|sqlite] [--worker lovage|celery]
 
-Every call is accepted by the broker before the first worker starts. Workers are killed (SIGKILL) or
-stopped for longer than anybody waits for them (SIGSTOP, then SIGCONT) whenever a random number of
-results is there. A call is lost when it has no result in the end; it is doubled when the sink has
-more than one line of it. A lost call makes the exit code 1.
+Every call is accepted by the broker before the first worker starts. Workers are killed (SIGKILL),
+stopped for 1.2 to 3 leases (SIGSTOP, then SIGCONT), or kill themselves at a named place on a call's
+way. What tasks do to the outside goes to a sink, a file to which whole lines are appended: it is the
+receiver that counts, not the worker.
+
+The exit code is 1 unless every call has ended, no receiver that de-duplicates on the key it is sent
+saw an effect twice, and no effect that must not be repeated in doubt was sent twice.
+
+`--duplicated` asks for 10,000 tasks ten times each and kills nobody: 10,000 runs, 100,000 answers.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bed import places, processes, queues, usage  # noqa: E402
+import calls  # noqa: E402
+import judge  # noqa: E402
+from bed import places, processes, queues  # noqa: E402
+from fleet import Fleet, failpoints  # noqa: E402
 from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: E402
 
 # Without a new result for so long, what is missing is lost.
-STALL_S = 90
-# How long a stopped worker stands still: longer than a lease.
-STOP_S = 35
-SLOTS = 16
-STARTS_MAX = 10
-MILLISECONDS_MAX = 30
-TERMINAL = ("SUCCESS", "FAILURE", "REVOKED")
+STALL_S = 30
+# How often it is looked whether all have ended, once nothing else is to be done.
+LOOK_S = 0.25
+COPIES = 10
 
 out = Console(highlight=False)
 
@@ -43,8 +45,10 @@ def main() -> int:
     """One run; the exit code."""
     options = parse()
     chance = random.Random(options.seed)
-    out.print(f"{options.tasks:,} tasks, {options.kills} kills, {options.stops} stops, {options.worker} on "
-              f"{options.broker}, --seed {options.seed} repeats this run")  # fmt: skip
+    out.print(f"{options.tasks:,} tasks, {options.kills} kills, {options.stops} stops, "
+              f"{options.failpoints} failpoints, {options.worker} on {options.broker}, "
+              f"--seed {options.seed} repeats this run")  # fmt: skip
+    begun = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lovage-chaos-")))
         if options.broker == "redis":
@@ -52,170 +56,83 @@ def main() -> int:
         else:
             queue = queues.Sqlite(folder)
         stack.enter_context(closing(queue))
-        calls = [("bench.sleep", (chance.randint(0, MILLISECONDS_MAX),)) for _ in range(options.tasks)]
-        ids = queue.stage(calls)
+        if options.duplicated:
+            logicals = calls.duplicated(chance, options.tasks, COPIES)
+        else:
+            logicals = calls.make(chance, options.tasks, options.lease)
+        messages = [message for logical in logicals for message in logical.calls()]
+        chance.shuffle(messages)
+        queue.stage(messages)
         queue.release()
-        fleet = stack.enter_context(Fleet(options, queue, folder))
-        disturb(options, chance, queue, fleet)
-        report = count(queue, ids, fleet)
-    report = {"seed": options.seed, "broker": options.broker, "worker": options.worker} | report
+        armed = failpoints(chance, options.failpoints, options.broker)
+        with Fleet(options, queue, folder, armed) as fleet:
+            disturb(options, chance, queue, fleet, logicals)
+        report = judge.count(queue, logicals, fleet)
+    head = {"seed": options.seed, "broker": options.broker, "worker": options.worker}
+    report = head | report | {"seconds": round(time.monotonic() - begun, 1)}
     print(json.dumps(report, indent=1))
     write(report)
-    return 1 if report["lost"] else 0
+    is_once = report["executions"] == report["tasks"]
+    return 0 if judge.is_good(report) and (is_once or not options.duplicated) else 1
 
 
 def parse():
     """The command line; `BROKER` in the environment is what `make chaos` sets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--stops", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--duplicated", action="store_true")
+    parser.add_argument("--tasks", type=int)
+    parser.add_argument("--kills", type=int)
+    parser.add_argument("--stops", type=int)
+    parser.add_argument("--failpoints", type=int)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--lease", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    broker = os.environ.get("BROKER", "redis")
+    broker = os.environ.get("BROKER") or "redis"
     parser.add_argument("--broker", default=broker, choices=["redis", "sqlite"])
     parser.add_argument("--worker", default="lovage", choices=["lovage", "celery"])
-    return parser.parse_args()
+    options = parser.parse_args()
+    defaults = {"tasks": 10_000, "kills": 50, "stops": 15, "failpoints": 100}
+    if options.smoke:
+        defaults = {"tasks": 1_000, "kills": 5, "stops": 2, "failpoints": 5}
+    elif options.duplicated:
+        defaults = {"tasks": 10_000, "kills": 0, "stops": 0, "failpoints": 0}
+    for name, value in defaults.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.worker == "celery":
+        # It has no failpoints: it is killed as often anywhere.
+        options.kills, options.failpoints = options.kills + options.failpoints, 0
+    return options
 
 
-class Fleet:
-    """The workers, of which some are dead and some are stopped at any time."""
-
-    def __init__(self, options, queue, folder):
-        self._options = options
-        self._queue = queue
-        self._folder = folder
-        self._started = 0
-        self._stopped = []
-        self.sink = folder / "sink"
-        self.sink.touch()
-        self._workers = [self._start() for _ in range(options.workers)]
-
-    def kill(self, chance):
-        """Kills one with all its processes, and starts another."""
-        index = chance.randrange(len(self._workers))
-        self._end(self._workers[index])
-        self._workers[index] = self._start()
-
-    def stop(self, chance):
-        """Stops one with all its processes, and starts another that may take over its calls."""
-        index = chance.randrange(len(self._workers))
-        worker = self._workers[index]
-        family = [worker.pid, *usage.descendants(worker.pid)]
-        for pid in family:
-            os.kill(pid, signal.SIGSTOP)
-        self._stopped.append((time.monotonic() + STOP_S, worker, family))
-        self._workers[index] = self._start()
-
-    def wake(self, all_of_them=False):
-        """Lets those go on that stood still for long enough."""
-        now = time.monotonic()
-        due = [entry for entry in self._stopped if all_of_them or entry[0] <= now]
-        self._stopped = [entry for entry in self._stopped if entry not in due]
-        for _, worker, family in due:
-            for pid in family:
-                os.kill(pid, signal.SIGCONT)
-            self._workers.append(worker)
-
-    def standing(self) -> bool:
-        """Whether one still stands still."""
-        return bool(self._stopped)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.wake(all_of_them=True)
-        for worker in self._workers:
-            worker.signal(signal.SIGTERM)
-        for worker in self._workers:
-            worker.terminate()
-
-    def _start(self):
-        self._started += 1
-        urls = (self._queue.broker, self._queue.backend)
-        if self._options.worker == "celery":
-            folder = Path(__file__).resolve().parents[1]
-            arguments = ["-c", "2", "-n", f"w{self._started}@%h"]
-            return processes.celery_worker(
-                "bed.reference", folder, *urls, *arguments, sink=self.sink
-            )
-        log = self._folder / f"worker-{self._started}.log"
-        arguments = ["-c", SLOTS, "-n", f"w{self._started}@%h", "--log-format", "json", "-l", "info"]
-        # A supervisor would try again, too: on SQLite a stopped worker may hold the file's lock.
-        for _ in range(STARTS_MAX):
-            with contextlib.suppress(RuntimeError):
-                return processes.lovage_worker(*urls, *arguments, log=log)
-        raise RuntimeError(f"no worker started in {STARTS_MAX} attempts: {log.read_text()[-2_000:]}")
-
-    def _end(self, worker):
-        # The parent first, or it would still say what became of its children.
-        children = usage.descendants(worker.pid)
-        worker.kill()
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def executions(self) -> Counter:
-        """How often each call was run to its end, as the workers themselves wrote it down.
-
-        A lower bound: a worker may be killed between its last effect and the line that tells of it.
-        """
-        lines = self.sink.read_text().split()
-        for log in self._folder.glob("worker-*.log"):
-            lines += _run_by(log)
-        return Counter(lines)
-
-
-def _run_by(log: Path):
-    """The ids of the calls that a Lovage worker's log says it ran."""
-    for line in log.read_text(errors="replace").splitlines():
-        # A killed worker's last line may be half a line.
-        if '"Task succeeded"' in line and line.endswith("}"):
-            yield json.loads(line)["task.id"]
-
-
-def disturb(options, chance, queue, fleet):
-    """Kills and stops at random counts of results, then waits for all results."""
-    moments = sorted(chance.sample(range(options.tasks), options.kills + options.stops))
+def disturb(options, chance, queue, fleet, logicals):
+    """Kills and stops at random counts of results, then waits until every call has ended."""
     kinds = ["kill"] * options.kills + ["stop"] * options.stops
     chance.shuffle(kinds)
+    moments = sorted(chance.choices(range(options.tasks * 9 // 10), k=len(kinds)))
     events = list(zip(moments, kinds, strict=True))
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
-        bar = progress.add_task("done", total=options.tasks)
-        before, moved = 0, time.monotonic()
-        while True:
-            done = queue.results()
-            progress.update(bar, completed=done)
-            fleet.wake()
-            if events and done >= events[0][0]:
-                _, kind = events.pop(0)
-                getattr(fleet, kind)(chance)
-                moved = time.monotonic()
-            if done > before:
-                before, moved = done, time.monotonic()
-            if done >= options.tasks and not events and not fleet.standing():
+    waiting = {each for logical in logicals for each in logical.ids}
+    fleet.begin()
+    before, moved, looked = 0, time.monotonic(), 0.0
+    while True:
+        fleet.tend()
+        done, now = queue.results(), time.monotonic()
+        if events and done >= events[0][0]:
+            getattr(fleet, events.pop(0)[1])(chance)
+            moved = time.monotonic()
+        if done > before:
+            before, moved = done, now
+        if now - looked > LOOK_S and (not events or now - moved > LOOK_S):
+            waiting = judge.unfinished(queue, waiting)
+            looked = now
+            if not waiting and not events and not fleet.standing():
                 return
-            if time.monotonic() - moved > STALL_S:
-                out.print(f"no new result for {STALL_S} s")
-                return
-            time.sleep(0.01)  # because results are counted by looking
-
-
-def count(queue, ids, fleet) -> dict:
-    """What became of every call."""
-    states = queue.states(ids)
-    terminal = [each for each in ids if states.get(each) in TERMINAL]
-    executions = fleet.executions()
-    return {
-        "accepted": len(ids),
-        "terminal": len(terminal),
-        "lost": len(ids) - len(terminal),
-        "executions": sum(executions.values()),
-        "executed": len(executions),
-        "duplicates": sum(number - 1 for number in executions.values()),
-    }
+        if now - moved > STALL_S:
+            out.print(f"no new result for {STALL_S} s: {len(waiting)} calls have not ended, "
+                      f"{len(events)} events and {fleet.armed()} failpoints did not happen")  # fmt: skip
+            return
+        time.sleep(0.01)  # because results are counted by looking
 
 
 def write(report):

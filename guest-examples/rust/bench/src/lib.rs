@@ -55,11 +55,44 @@ fn sieve(n: usize) -> usize {
     primes
 }
 
+/// Has one effect on the outside, in a step, waits, and then fails `failures` times before it
+/// returns the key that the receiver was sent. `doubt` is what becomes of an effect that may have
+/// happened: `retry`, or else it is left to a person.
+#[lovage::task(name = "bench.effect", retry(max = 5, backoff = "fixed", delay = "100ms"))]
+#[expect(clippy::disallowed_methods, reason = "a guest yields to its host by waiting")]
+fn effect(ctx: &Ctx, doubt: String, ms: u64, failures: u32) -> Result<String, TaskError> {
+    let doubt = if doubt == "retry" { OnDoubt::Retry } else { OnDoubt::Fail };
+    let key = ctx.step("effect", doubt, &(), |step| Ok::<_, TaskError>(step.key()))?;
+    std::thread::sleep(Duration::from_millis(ms));
+    if ctx.retries() < failures {
+        return Err(TaskError::fail("not yet").exception("ConnectionError"));
+    }
+    Ok(key)
+}
+
+/// As [`effect`], and then calls [`add`] as the last thing it does.
+#[lovage::task(name = "bench.effect_then", retry(max = 5, backoff = "fixed", delay = "100ms"))]
+fn effect_then(ctx: &Ctx, x: i64) -> Result<i64, TaskError> {
+    ctx.step("effect", OnDoubt::Retry, &x, |step| Ok::<_, TaskError>(step.key()))?;
+    ctx.call("bench.effect").args(("retry", 0, 0)).send()?;
+    Ok(x)
+}
+
 lovage::module!();
 
 #[cfg(test)]
 mod tests {
     use lovage::testing::Host;
+
+    use super::effect;
+
+    #[test]
+    fn an_effect_fails_as_often_as_it_is_told_and_keeps_its_key() {
+        let host = Host::new();
+        assert!(host.run(|ctx| effect(ctx, "retry".into(), 0, 1)).is_err());
+        let key = host.run(|ctx| effect(ctx, "retry".into(), 0, 0)).unwrap();
+        assert_eq!(host.run(|ctx| effect(ctx, "fail".into(), 0, 0)), Ok(key));
+    }
 
     #[test]
     fn answers_are_those_of_python() {
