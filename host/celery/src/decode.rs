@@ -38,7 +38,7 @@ fn read(
     let task = TaskName::from(&*fields.task()?);
     let id = TaskId::from(&*fields.id()?);
     let [root_id, parent_id, group] = fields.relatives(&id);
-    let retries = fields.retries()?;
+    let (retries, retry) = (fields.retries()?, fields.retry()?);
     let (eta, expires) = (fields.eta()?, fields.expires()?);
     let time_limit = fields.time_limit()?;
     let (group_index, ignore_result) = (fields.group_index(), fields.ignore_result());
@@ -56,6 +56,7 @@ fn read(
         group,
         group_index,
         retries,
+        retry,
         eta,
         expires,
         time_limit,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use lovage_core::{JsonPart, TaskId, TimeLimit, Timestamp};
+use lovage_core::{JsonPart, RetryMarks, TaskId, TimeLimit, Timestamp};
 
 use crate::{DecodeError, parse_timestamp};
 
@@ -18,6 +18,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) errbacks: Option<JsonPart<'a>>,
     eta: Option<JsonPart<'a>>,
     expires: Option<JsonPart<'a>>,
+    first_attempt: Option<JsonPart<'a>>,
     group: Option<JsonPart<'a>>,
     group_index: Option<JsonPart<'a>>,
     id: Option<JsonPart<'a>>,
@@ -28,6 +29,8 @@ pub(crate) struct Fields<'a> {
     redelivered: Option<JsonPart<'a>>,
     replaced_task_nesting: Option<JsonPart<'a>>,
     retries: Option<JsonPart<'a>>,
+    retry: Option<JsonPart<'a>>,
+    retry_delay: Option<JsonPart<'a>>,
     root_id: Option<JsonPart<'a>>,
     shadow: Option<JsonPart<'a>>,
     pub(crate) task: Option<JsonPart<'a>>,
@@ -43,6 +46,9 @@ impl<'a> Fields<'a> {
                 "\"compression\"" => &mut self.compression,
                 "\"idempotency-key\"" => &mut self.idempotency_key,
                 "\"ignore_result\"" => &mut self.ignore_result,
+                "\"lovage-first-attempt\"" => &mut self.first_attempt,
+                "\"lovage-retry\"" => &mut self.retry,
+                "\"lovage-retry-delay\"" => &mut self.retry_delay,
                 "\"redelivered\"" => &mut self.redelivered,
                 "\"replaced_task_nesting\"" => &mut self.replaced_task_nesting,
                 _ => return self.common(name, value),
@@ -116,6 +122,23 @@ impl<'a> Fields<'a> {
         count("retries", self.retries)
     }
 
+    /// What the caller and the attempts before say of retries. A wish that cannot be read is an
+    /// error: to pass over it would loosen what the caller wanted tight.
+    pub(crate) fn retry(&self) -> Result<RetryMarks, DecodeError> {
+        let [first, delay, retry] = [self.first_attempt, self.retry_delay, self.retry].map(given);
+        let first_attempt = optional("lovage-first-attempt", first, |part| {
+            part.as_text().and_then(|text| parse_timestamp(&text))
+        })?;
+        let delay = optional("lovage-retry-delay", delay, duration)?;
+        if let Some(part) = retry.filter(|part| !part.is_object()) {
+            return Err(malformed("lovage-retry", part));
+        }
+        let wish = |name| given(retry.and_then(|part| part.member(name)));
+        let max_retries = optional("lovage-retry", wish("max"), |part| part.as_str().parse().ok())?;
+        let max_elapsed = optional("lovage-retry", wish("max_elapsed_s"), duration)?;
+        Ok(RetryMarks { first_attempt, delay, max_retries, max_elapsed })
+    }
+
     pub(crate) fn replaced_task_nesting(&self) -> u32 {
         count("replaced_task_nesting", self.replaced_task_nesting).unwrap_or(0)
     }
@@ -187,6 +210,20 @@ fn date(part: Option<JsonPart<'_>>) -> Result<Option<Timestamp>, String> {
     let Some(part) = given(part) else { return Ok(None) };
     let parsed = part.as_text().and_then(|text| parse_timestamp(&text));
     parsed.map(Some).ok_or_else(|| shortened(part))
+}
+
+/// A value that may be absent, but not of another kind.
+fn optional<'a, T>(
+    name: &'static str,
+    part: Option<JsonPart<'a>>,
+    read: impl FnOnce(JsonPart<'a>) -> Option<T>,
+) -> Result<Option<T>, DecodeError> {
+    part.map(|part| read(part).ok_or_else(|| malformed(name, part))).transpose()
+}
+
+/// Seconds, not below zero.
+fn duration(part: JsonPart<'_>) -> Option<Duration> {
+    part.as_number().and_then(|number| Duration::try_from_secs_f64(number).ok())
 }
 
 /// Seconds of a time limit; zero and below mean none, as they do to Celery.

@@ -16,6 +16,11 @@ const DELIVERY_HEADERS: [&str; 5] = [
     "\"x-opt-deaths\"",
 ];
 
+/// When the first attempt began, and how long the last one waited: what the policy asks of the
+/// attempts before.
+const FIRST_ATTEMPT: &str = "lovage-first-attempt";
+const RETRY_DELAY: &str = "lovage-retry-delay";
+
 /// Properties that belong to a delivery, or that are written anew.
 const DELIVERY_PROPERTIES: [&str; 4] =
     ["\"delivery_info\"", "\"delivery_tag\"", "\"body_encoding\"", "\"expiration\""];
@@ -35,7 +40,7 @@ pub(crate) fn next_attempt(
     if opened.headers.member("task").is_none() {
         return Some(from_protocol_1(invocation, settings, at, now));
     }
-    let headers = edited_headers(invocation, opened.headers, at);
+    let headers = edited_headers(invocation, opened.headers, at, now);
     let properties = edited_properties(invocation, opened.properties, now);
     let body = match &invocation.delivery.message {
         Message::Parts(parts) => parts.body.clone(),
@@ -56,21 +61,37 @@ pub(crate) fn next_attempt(
     })
 }
 
-/// Headers with `retries`, `eta` and `parent_id` of the next attempt, in the order they had. The
-/// parent of a retry is the call itself.
-fn edited_headers(invocation: &Invocation, headers: JsonPart<'_>, at: Timestamp) -> String {
-    let mut text = String::with_capacity(headers.as_str().len() + 128);
+/// Headers with `retries`, `eta`, `parent_id` and the marks of the next attempt, in the order they
+/// had. The parent of a retry is the call itself.
+fn edited_headers(
+    invocation: &Invocation,
+    headers: JsonPart<'_>,
+    at: Timestamp,
+    now: Timestamp,
+) -> String {
+    let mut text = String::with_capacity(headers.as_str().len() + 192);
     let mut object = Object::new(&mut text, JsonPart::EMPTY_OBJECT);
     headers.each_quoted_member(|name, value| match name {
         "\"retries\"" | "\"eta\"" | "\"parent_id\"" => {}
+        "\"lovage-first-attempt\"" | "\"lovage-retry-delay\"" => {}
         _ if DELIVERY_HEADERS.contains(&name) || is_death_header(name) => {}
         _ => object.quoted(name, value.as_str()),
     });
     object.json("retries", &invocation.retries.saturating_add(1).to_string());
     object.text("eta", Some(&format_timestamp(at)));
     object.text("parent_id", Some(invocation.id.as_str()));
+    marks(&mut object, invocation, now);
     object.end();
     text
+}
+
+/// What the next attempt has to know of those before it.
+fn marks(object: &mut Object<'_, '_>, invocation: &Invocation, now: Timestamp) {
+    let first = invocation.retry.first_attempt.unwrap_or(now);
+    object.text(FIRST_ATTEMPT, Some(&format_timestamp(first)));
+    if let Some(delay) = invocation.retry.delay {
+        object.json(RETRY_DELAY, &format!("{:.3}", delay.as_secs_f64()));
+    }
 }
 
 fn is_death_header(quoted: &str) -> bool {
@@ -106,6 +127,10 @@ fn from_protocol_1(
     let [hard, soft] = &time_limit;
     let id = invocation.id.as_str();
     let queue = invocation.queue().as_str();
+    let mut marked = String::new();
+    let mut object = Object::new(&mut marked, JsonPart::EMPTY_OBJECT);
+    marks(&mut object, invocation, now);
+    object.end();
     let mut outgoing = Outgoing::new(invocation.task.as_str(), id, queue, &settings.hostname);
     outgoing.root_id = invocation.root_id.as_ref().map_or(id, TaskId::as_str);
     outgoing.parent_id = Some(id);
@@ -115,6 +140,7 @@ fn from_protocol_1(
     outgoing.eta = Some(at);
     outgoing.expires = invocation.expires;
     outgoing.time_limit = [hard, soft].map(|text| JsonPart::parse(text).unwrap_or(JsonPart::NULL));
+    outgoing.headers = JsonPart::parse(&marked).unwrap_or(JsonPart::EMPTY_OBJECT);
     outgoing.args = invocation.args.as_part();
     outgoing.kwargs = invocation.kwargs.as_part();
     outgoing.callbacks = or_null(links.callbacks.as_ref());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Delivery, Json, QueueName, TaskId, TaskName, Timestamp};
+use crate::{Delivery, Json, QueueName, RetryMarks, TaskId, TaskName, Timestamp};
 
 /// A call, decoded from a delivery of either message protocol.
 ///
@@ -26,6 +26,8 @@ pub struct Invocation {
     pub group_index: Option<i64>,
     /// How often it was retried before.
     pub retries: u32,
+    /// What the message says of its retries.
+    pub retry: RetryMarks,
     /// Not to be run before.
     pub eta: Option<Timestamp>,
     /// Not to be run after.

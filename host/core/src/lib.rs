@@ -51,12 +51,15 @@ pub use ledger::{
     decide_claim, decide_end_step, decide_write,
 };
 pub use limits::Limits;
-pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, RetryRequest, TaskSpec};
+pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, TaskSpec};
 pub use module::Module;
 pub use outbox::{OutboxCall, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};
 pub use result::{Child, Extended, ResultRecord, TaskState};
-pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use retry::{
+    Backoff, BreakerRequest, Budget, BudgetRequest, Cause, Causes, Jitter, PolicyError, RetryMarks,
+    RetryPolicy, RetryRequest,
+};
 pub use settlement::{
     Closing, Disposal, DropReason, Kept, KeptKind, ParkReason, Publication, Settlement, Verdict,
     decide,

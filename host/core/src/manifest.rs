@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Jitter, TaskName};
+use crate::{BreakerRequest, PolicyError, RetryRequest, TaskName};
 
 /// A module's manifest; its JSON schema is `wit/manifest.schema.json`.
 ///
@@ -37,6 +37,9 @@ pub struct TaskSpec {
     /// What becomes of its failures.
     #[serde(default)]
     pub retry: Option<RetryRequest>,
+    /// When its calls are held back because it fails; never, without.
+    #[serde(default)]
+    pub breaker: Option<BreakerRequest>,
     /// When it counts as having happened already.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,
@@ -71,6 +74,7 @@ impl TaskSpec {
             params: Vec::new(),
             doc: None,
             retry: None,
+            breaker: None,
             idempotency: None,
             limits: LimitRequest::default(),
             ignore_result: false,
@@ -81,44 +85,6 @@ impl TaskSpec {
             output_schema: None,
         }
     }
-}
-
-/// The retry policy that a task asks for.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct RetryRequest {
-    /// Retries, not counting the first attempt; null means without bound, absent means 3.
-    #[serde(default, deserialize_with = "present")]
-    pub max: Option<Option<u32>>,
-    /// Whether plain failures are retried (absent: yes), or only what asks for it.
-    #[serde(default)]
-    pub on_failure: Option<bool>,
-    /// `fixed`, `exponential` or `celery`.
-    #[serde(default)]
-    pub backoff: Option<String>,
-    /// The first delay of `exponential`, seconds.
-    #[serde(default)]
-    pub base_s: Option<f64>,
-    /// What the delay is multiplied by; with `celery` its `retry_backoff`.
-    #[serde(default)]
-    pub factor: Option<f64>,
-    /// The longest delay, seconds.
-    #[serde(default)]
-    pub cap_s: Option<f64>,
-    /// How chance enters.
-    #[serde(default)]
-    pub jitter: Option<Jitter>,
-    /// The delay of `fixed`, seconds.
-    #[serde(default)]
-    pub delay_s: Option<f64>,
-}
-
-/// Keeps "null" apart from "absent".
-#[expect(clippy::option_option, reason = "the two are different wishes")]
-fn present<'de, D>(deserializer: D) -> Result<Option<Option<u32>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// When a task counts as having happened already.
@@ -169,6 +135,14 @@ pub enum ManifestError {
     /// Two entries have the same name.
     #[error("the manifest names the task {0:?} twice")]
     Twice(String),
+    /// What a task asks for when it fails cannot be meant.
+    #[error("the manifest's task {task:?} asks for what cannot be")]
+    Policy {
+        /// The task's name.
+        task: String,
+        /// What is wrong.
+        source: PolicyError,
+    },
     /// More tasks than a module may have.
     #[error("the manifest names {0} tasks; at most {TASKS_MAX} are taken")]
     TooMany(usize),
@@ -199,6 +173,10 @@ impl Manifest {
             if !names.insert(name) {
                 return Err(ManifestError::Twice(name.into()));
             }
+            let checked = task.retry.as_ref().map_or(Ok(()), RetryRequest::check);
+            checked
+                .and_then(|()| task.breaker.as_ref().map_or(Ok(()), BreakerRequest::check))
+                .map_err(|source| ManifestError::Policy { task: name.into(), source })?;
         }
         Ok(manifest)
     }
@@ -233,5 +211,32 @@ mod tests {
         assert!(matches!(Manifest::parse(&named(&"a".repeat(256))), Err(ManifestError::Name(_))));
         let twice = r#"{"v":1,"module":"m","tasks":[{"name":"a"},{"name":"a"}]}"#;
         assert!(matches!(Manifest::parse(twice), Err(ManifestError::Twice(_))));
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_meant_is_refused_by_name() {
+        let refused = |policy: &str| {
+            let text = format!(r#"{{"v":1,"module":"m","tasks":[{{"name":"a",{policy}}}]}}"#);
+            match Manifest::parse(&text) {
+                Err(ManifestError::Policy { task, source }) if task == "a" => source.to_string(),
+                other => panic!("{policy}: {other:?}"),
+            }
+        };
+        for (policy, words) in [
+            (r#""retry":{"retry_on":["tarp"]}"#, "did you mean \"trap\"?"),
+            (r#""retry":{"never_on":["fule"]}"#, "did you mean \"fuel\"?"),
+            (r#""retry":{"retry_on":["memory"]}"#, "\"memory\", which is never retried"),
+            (r#""retry":{"backoff":"full-jitter"}"#, "did you mean \"full_jitter\"?"),
+            (r#""retry":{"max_elapsed_s":0.5}"#, "`max_elapsed_s` is 0.5; it may be 1 to 1209600"),
+            (r#""retry":{"base_s":-1}"#, "`base_s` is -1"),
+            (r#""retry":{"budget":{"floor_per_s":0}}"#, "`floor_per_s` is 0"),
+            (r#""breaker":{"open_at":1.5}"#, "`open_at` is 1.5"),
+        ] {
+            assert!(refused(policy).contains(words), "{policy}: {}", refused(policy));
+        }
+        let known = r#"{"v":1,"module":"m","tasks":[{"name":"a","breaker":{},"retry":
+            {"retry_on":["trap"],"never_on":["fuel","memory","output_too_large",
+            "capability_denied","mismatch","returned_permanent"],"backoff":"decorrelated"}}]}"#;
+        assert_eq!(Manifest::parse(known).unwrap().tasks[0].breaker.unwrap().min_calls, 20);
     }
 }

@@ -1,21 +1,41 @@
 //! What becomes of a failure: run again, and when.
+//!
+//! A policy is made of what the task's manifest asks for, tightened by what the message says. Of one
+//! failed attempt it is asked once: [`next`](RetryPolicy::next) says how long to wait, or that it
+//! was the last.
+
+mod backoff;
+mod cause;
+mod request;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use backoff::{Backoff, Jitter};
+pub use cause::{Cause, Causes};
+pub use request::{BreakerRequest, BudgetRequest, PolicyError, RetryRequest};
 
-use crate::RetryRequest;
+use crate::Timestamp;
+use backoff::seconds;
+
+/// The longest that anything about retries may last: 14 days, in seconds.
+const LONGEST_S: f64 = 1_209_600.0;
 
 /// When a failed task is run again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// How many retries there may be; `None` has no bound, as Celery's `max_retries=None`.
     pub max_retries: Option<u32>,
-    /// Whether a failure that the guest did not call a retry is tried again, too. Celery's default
-    /// is no: an exception that is not in `autoretry_for` is final.
-    pub on_failure: bool,
+    /// No retry starts later than this after the first attempt began; `None` has no bound.
+    pub max_elapsed: Option<Duration>,
+    /// What is retried. Celery's default is only what asks for it: an exception that is not in
+    /// `autoretry_for` is final.
+    pub causes: Causes,
+    /// Whether the task may say how long to wait.
+    pub honors_guest: bool,
     /// The waiting times.
     pub backoff: Backoff,
+    /// How many retries there may be beside the calls.
+    pub budget: Budget,
 }
 
 /// Celery's: three retries, 180 s apart, and only when the task asks.
@@ -23,8 +43,11 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_retries: Some(3),
-            on_failure: false,
+            max_elapsed: None,
+            causes: Causes::ASKED,
+            honors_guest: true,
             backoff: Backoff::Fixed { delay: CELERY_DELAY },
+            budget: Budget::default(),
         }
     }
 }
@@ -32,144 +55,81 @@ impl Default for RetryPolicy {
 /// Celery's `default_retry_delay`.
 const CELERY_DELAY: Duration = Duration::from_mins(3);
 
-/// How the waiting time grows.
+/// How many retries of a task there may be, so that they never become the load that they wait out.
+/// Those beyond it are deferred, never dropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Backoff {
-    /// Always the same.
-    Fixed {
-        /// The delay.
-        delay: Duration,
-    },
-    /// `base × factor^retries`, at most `cap`, then jittered.
-    Exponential {
-        /// The first delay.
-        base: Duration,
-        /// What each further one is multiplied by.
-        factor: f64,
-        /// No delay is longer.
-        cap: Duration,
-        /// How chance enters.
-        jitter: Jitter,
-    },
+pub struct Budget {
+    /// Retries for each call.
+    pub ratio: f64,
+    /// Retries per second that there may be in any case.
+    pub floor_per_s: f64,
 }
 
-/// How chance enters a delay, so that those who failed together do not return together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Jitter {
-    /// Not at all.
-    None,
-    /// Anything from zero to the delay.
-    Full,
-    /// Half of the delay, and up to the other half more.
-    Equal,
-    /// Celery's own: whole seconds from zero to the delay, both included.
-    Celery,
+impl Default for Budget {
+    fn default() -> Self {
+        Self { ratio: 0.2, floor_per_s: 1.0 }
+    }
+}
+
+/// What a message says of its retries: the caller's wishes, and what the attempts before left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryMarks {
+    /// When the first attempt began: header `lovage-first-attempt`.
+    pub first_attempt: Option<Timestamp>,
+    /// The delay before this attempt, where the next one depends on it: header
+    /// `lovage-retry-delay`, seconds.
+    pub delay: Option<Duration>,
+    /// No more retries than this: `max` in the header `lovage-retry`.
+    pub max_retries: Option<u32>,
+    /// No later than this: `max_elapsed_s` in the header `lovage-retry`.
+    pub max_elapsed: Option<Duration>,
 }
 
 impl RetryPolicy {
-    /// Whether a further retry is allowed after `retries` of them.
-    pub fn allows(&self, retries: u32) -> bool {
-        self.max_retries.is_none_or(|most| retries < most)
-    }
-
-    /// How long to wait before retry number `retries + 1`. `chance` is uniform in `0.0..1.0`.
-    pub fn delay(&self, retries: u32, chance: f64) -> Duration {
-        match self.backoff {
-            Backoff::Fixed { delay } => delay,
-            Backoff::Exponential { base, factor, cap, jitter } => {
-                let exponent = i32::try_from(retries).unwrap_or(i32::MAX);
-                let seconds = base.as_secs_f64() * factor.max(1.0).powi(exponent);
-                jitter.apply(seconds.min(cap.as_secs_f64()), chance)
-            }
-        }
-    }
-
-    /// The policy that a manifest asks for, `None` meaning that it says nothing.
-    pub fn requested(request: Option<&RetryRequest>) -> Self {
-        let Some(request) = request else { return Self::default() };
-        let delay = seconds(request.delay_s.unwrap_or(CELERY_DELAY.as_secs_f64()));
-        let cap = seconds(request.cap_s.unwrap_or(600.0));
-        let jitter = request.jitter.unwrap_or(Jitter::Full);
-        let backoff = match request.backoff.as_deref() {
-            Some("exponential") => Backoff::Exponential {
-                base: seconds(request.base_s.unwrap_or(1.0)),
-                factor: request.factor.unwrap_or(2.0),
-                cap,
-                jitter,
-            },
-            Some("celery") => Backoff::Exponential {
-                base: seconds(request.factor.unwrap_or(1.0).max(1.0).trunc()),
-                factor: 2.0,
-                cap,
-                jitter: if jitter == Jitter::None { Jitter::None } else { Jitter::Celery },
-            },
-            _ => Backoff::Fixed { delay },
-        };
+    /// This policy as far as a message lets it: it may tighten what the task asks for, never loosen.
+    #[must_use]
+    pub fn tightened(self, marks: &RetryMarks) -> Self {
         Self {
-            max_retries: request.max.unwrap_or(Some(3)),
-            on_failure: request.on_failure.unwrap_or(true),
-            backoff,
+            max_retries: least(self.max_retries, marks.max_retries),
+            max_elapsed: least(self.max_elapsed, marks.max_elapsed),
+            ..self
         }
     }
-}
 
-impl Jitter {
-    fn apply(self, delay_s: f64, chance: f64) -> Duration {
-        seconds(match self {
-            Self::None => delay_s,
-            Self::Full => delay_s * chance,
-            Self::Equal => delay_s / 2.0 * (1.0 + chance),
-            Self::Celery => ((delay_s.trunc() + 1.0) * chance).trunc(),
-        })
+    /// How long to wait before the next attempt; `None` when there is none. `retries` is how often
+    /// it was retried before, `asked` the delay that the task asks for, and `chance` is uniform in
+    /// `0.0..1.0`. Leaves in the marks what the next attempt needs to know.
+    pub fn next(
+        &self,
+        retries: u32,
+        marks: &mut RetryMarks,
+        asked: Option<Duration>,
+        now: Timestamp,
+        chance: f64,
+    ) -> Option<Duration> {
+        if self.max_retries.is_some_and(|most| retries >= most) {
+            return None;
+        }
+        let asked = asked.filter(|_| self.honors_guest);
+        let wait = match asked {
+            Some(asked) => asked.min(self.backoff.cap().unwrap_or(Duration::MAX)),
+            None => self.backoff.delay(retries, marks.delay, chance),
+        };
+        // A first attempt in the future is another machine's clock, or a wish to have more time.
+        let first = marks.first_attempt.map_or(now, |first| first.min(now));
+        if self.max_elapsed.is_some_and(|most| now.after(wait) > first.after(most)) {
+            return None;
+        }
+        marks.first_attempt = Some(first);
+        marks.delay = matches!(self.backoff, Backoff::Decorrelated { .. }).then_some(wait);
+        Some(wait)
     }
 }
 
-/// Seconds as a duration, zero for what is no duration, and at most a day.
-fn seconds(number: f64) -> Duration {
-    Duration::try_from_secs_f64(number.min(86_400.0)).unwrap_or_default()
+/// The smaller of two bounds, of which `None` is none.
+fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Backoff, Jitter, RetryPolicy};
-
-    fn exponential(jitter: Jitter) -> RetryPolicy {
-        let base = Duration::from_secs(2);
-        let cap = Duration::from_mins(1);
-        RetryPolicy {
-            max_retries: Some(3),
-            on_failure: true,
-            backoff: Backoff::Exponential { base, factor: 2.0, cap, jitter },
-        }
-    }
-
-    #[test]
-    fn the_first_retry_waits_the_base_and_the_cap_holds() {
-        let policy = exponential(Jitter::None);
-        let delays: Vec<u64> = (0..7).map(|n| policy.delay(n, 0.5).as_secs()).collect();
-        assert_eq!(delays, [2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(policy.delay(u32::MAX, 0.5).as_secs(), 60);
-    }
-
-    #[test]
-    fn jitter_stays_in_its_bounds() {
-        for step in 0..100 {
-            let chance = f64::from(step) / 100.0;
-            assert!(exponential(Jitter::Full).delay(2, chance) <= Duration::from_secs(8));
-            let equal = exponential(Jitter::Equal).delay(2, chance);
-            assert!((4.0..=8.0).contains(&equal.as_secs_f64()));
-            let celery = exponential(Jitter::Celery).delay(2, chance);
-            assert!(celery.subsec_nanos() == 0 && celery.as_secs() <= 8);
-        }
-        assert_eq!(exponential(Jitter::Celery).delay(2, 0.999).as_secs(), 8, "both ends included");
-    }
-
-    #[test]
-    fn retries_are_counted_from_zero() {
-        let policy = exponential(Jitter::None);
-        assert!(policy.allows(0) && policy.allows(2) && !policy.allows(3));
-    }
-}
+mod tests;

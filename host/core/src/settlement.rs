@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frames::FrameError;
 use crate::{
-    Death, Digest, Failure, Invocation, Job, Json, LedgerWrite, OutboxCall, Outcome, Parts,
+    Cause, Death, Digest, Failure, Invocation, Job, Json, LedgerWrite, OutboxCall, Outcome, Parts,
     QueueName, Receipt, Report, ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
 };
 
@@ -127,31 +127,26 @@ const NOT_STARTED_DELAY: Duration = Duration::from_secs(1);
 ///
 /// Pure: it reads no clock and draws no lot, so that every row of it is a test.
 pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict {
-    let Job { invocation, module, task, retry, key_is_explicit, .. } = job;
-    let retries = invocation.retries;
-    let again = |failure: Failure, after: Option<Duration>| {
-        if retry.allows(retries) {
-            let at = now.after(after.unwrap_or_else(|| retry.delay(retries, chance)));
-            Settlement::Retry { failure, at }
-        } else {
-            Settlement::Bury(failure)
-        }
+    let Job { mut invocation, module, task, retry, key_is_explicit, .. } = job;
+    let wanted = Cause::of(&report.outcome).is_some_and(|cause| retry.causes.contains(cause));
+    let mut again = |failure: Failure, asked: Option<Duration>| {
+        let mut marks = invocation.retry;
+        marks.first_attempt.get_or_insert(now.before(report.usage.wall));
+        let next = || retry.next(invocation.retries, &mut marks, asked, now, chance);
+        let Some(wait) = wanted.then(next).flatten() else { return Settlement::Bury(failure) };
+        invocation.retry = marks;
+        Settlement::Retry { failure, at: now.after(wait) }
     };
     let settlement = match report.outcome {
         Outcome::Succeed(result) => Settlement::Succeed { result, calls: report.outbox },
-        Outcome::Reject(failure) => Settlement::Bury(failure),
         Outcome::Retry { failure, after } => again(failure, after),
-        Outcome::Fail(failure) if retry.on_failure => again(failure, None),
-        Outcome::Fail(failure) => Settlement::Bury(failure),
+        Outcome::Fail(failure) | Outcome::Reject(failure) => again(failure, None),
         Outcome::Ambiguous { step } => Settlement::Park(ParkReason::AmbiguousStep(step)),
         Outcome::Killed { death, failure } => match death {
             Death::LeaseLost => Settlement::Forget,
             Death::NotStarted => Settlement::Release(Some(now.after(NOT_STARTED_DELAY))),
             Death::Revoked => Settlement::Drop(DropReason::Terminated),
-            Death::Trapped | Death::TimedOut | Death::Exited if retry.on_failure => {
-                again(failure, None)
-            }
-            _ => Settlement::Bury(failure),
+            _ => again(failure, None),
         },
     };
     let (task, digest) = (Some(task), Some(module.digest));
@@ -284,8 +279,9 @@ mod tests {
 
     use super::{DropReason, ParkReason, Settlement, decide};
     use crate::{
-        Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits, Links, Manifest, Message,
-        Module, OutboxCall, Outcome, Receipt, Report, RetryPolicy, TaskSpec, TimeLimit, Timestamp,
+        Backoff, Cause, Causes, Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits,
+        Links, Manifest, Message, Module, OutboxCall, Outcome, Receipt, Report, RetryMarks,
+        RetryPolicy, TaskSpec, TimeLimit, Timestamp,
     };
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -315,6 +311,7 @@ mod tests {
             correlation_id: None,
             priority: None,
             idempotency_key: None,
+            retry: RetryMarks::default(),
             replaced_task_nesting: 0,
             args: Json::empty_array(),
             kwargs: Json::empty_object(),
@@ -333,12 +330,13 @@ mod tests {
             },
             compiled: "/nowhere".into(),
         };
+        let causes = if on_failure { Causes::USUAL } else { Causes::ASKED };
         Job {
             invocation,
             module: Arc::new(module),
             task: Arc::new(TaskSpec::named("demo.add".into())),
             limits: Limits::default(),
-            retry: RetryPolicy { on_failure, ..RetryPolicy::default() },
+            retry: RetryPolicy { causes, ..RetryPolicy::default() },
             key: "1".into(),
             key_is_explicit: false,
         }
@@ -401,6 +399,52 @@ mod tests {
             assert_eq!(Settlement::from_recorded(&later), None);
         }
         assert_eq!(Settlement::from_recorded(b""), None);
+    }
+
+    #[test]
+    fn what_would_come_to_the_same_again_is_never_retried() {
+        let every = || {
+            let mut job = job(0, true);
+            job.retry.causes = Causes::of(Cause::ALL);
+            job
+        };
+        for death in [
+            Death::OutOfFuel,
+            Death::OutOfMemory,
+            Death::OutputTooLarge,
+            Death::StackOverflow,
+            Death::ArgumentsTooLarge,
+            Death::TooManyHostCalls,
+            Death::InvalidResult,
+            Death::ExecutorLost,
+        ] {
+            assert_eq!(died(every(), death), Settlement::Bury(failure()), "{death:?}");
+        }
+        assert_eq!(settled(every(), Outcome::Reject(failure())), Settlement::Bury(failure()));
+        for death in [Death::Trapped, Death::TimedOut, Death::Exited, Death::OutOfCpuTime] {
+            assert!(matches!(died(every(), death), Settlement::Retry { .. }), "{death:?}");
+        }
+        let mut only_traps = job(0, true);
+        only_traps.retry.causes = Causes::of(&[Cause::Trapped]);
+        let asked = Outcome::Retry { failure: failure(), after: None };
+        assert_eq!(settled(only_traps, asked), Settlement::Bury(failure()));
+    }
+
+    #[test]
+    fn the_first_attempt_is_remembered_from_when_it_began() {
+        let second = Duration::from_secs(1);
+        let mut report = Report::of(Outcome::Fail(failure()));
+        report.usage.wall = second;
+        let verdict = decide(job(0, true), report.clone(), NOW, 0.5);
+        assert_eq!(verdict.invocation.retry.first_attempt, Some(NOW.before(second)));
+        let mut late = job(1, true);
+        late.invocation.retry = verdict.invocation.retry;
+        late.retry.max_elapsed = Some(Duration::from_mins(3));
+        let settlement = decide(late.clone(), report.clone(), NOW, 0.5).settlement;
+        assert_eq!(settlement, Settlement::Bury(failure()), "180 s after the end is too late");
+        late.retry.backoff = Backoff::Fixed { delay: second };
+        let settlement = decide(late, report, NOW, 0.5).settlement;
+        assert!(matches!(settlement, Settlement::Retry { .. }));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) fn admit(
         }
     };
     let limits = requested(*operator, task.limits).within(invocation.time_limit);
-    let retry = RetryPolicy::requested(task.retry.as_ref());
+    let retry = RetryPolicy::requested(task.retry.as_ref()).tightened(&invocation.retry);
     let template = task.idempotency.as_ref().and_then(|idempotency| {
         render_key(&idempotency.key, &task.params, &invocation.args, &invocation.kwargs)
     });

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use lovage_celery::{
-    Accept, CloseSettings, Route, close, decode, encode_envelope, result_document, unsupported,
+    Accept, CloseSettings, DecodeError, Route, close, decode, encode_envelope, result_document,
+    unsupported,
 };
 use lovage_core::{
     Child, Closing, Disposal, DropReason, Failure, Invocation, Json, JsonPart, KeptKind,
-    OutboxCall, ParkReason, Publication, Settlement, TaskId, TaskState, Timestamp, Verdict,
+    OutboxCall, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement, TaskId, TaskState,
+    Timestamp, Verdict,
 };
 use serde_json::Value;
 
@@ -162,7 +164,7 @@ fn the_next_attempt_is_the_same_call_with_one_retry_more() {
     let at = lovage_celery::parse_timestamp(eta).unwrap();
     let invocation = first_sent("run-retry-later");
     let closing = closed(invocation, Settlement::Retry { failure: failure(), at });
-    assert_same(&closing.publications[0], &recorded, &[]);
+    assert_same(&closing.publications[0], &recorded, &["lovage-first-attempt"]);
     assert_eq!(closing.publications[0].not_before, Some(at));
     assert_eq!(closing.disposal, Disposal::Acknowledge);
     let document = result_document(&closing.results[0]);
@@ -360,4 +362,88 @@ fn nobody_is_told_of_a_call_that_another_worker_has() {
     let closing = closed(first_sent("run-link"), Settlement::Forget);
     assert!(closing.results.is_empty() && closing.publications.is_empty());
     assert_eq!(closing.disposal, Disposal::Release(None));
+}
+
+#[test]
+fn backoff_of_celery_waits_as_celery_was_recorded_to_wait() {
+    let request = r#"{"backoff": "celery", "factor": 2, "jitter": "none", "max": 3}"#;
+    let policy = RetryPolicy::requested(Some(&serde_json::from_str(request).unwrap()));
+    let recorded = vector("run-autoretry");
+    let waits: Vec<u64> = recorded["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "task-retried")
+        .map(|event| {
+            let text = event["traceback"].as_str().unwrap();
+            text.rsplit("Retry in ").next().unwrap().split('s').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let mut marks = RetryMarks::default();
+    let mut wait = |retries| policy.next(retries, &mut marks, None, NOW, 0.7);
+    let ours: Vec<u64> = (0..).map_while(|retries| wait(retries)).map(|it| it.as_secs()).collect();
+    assert_eq!(ours, waits);
+    assert_eq!(waits, [2, 4, 8]);
+
+    let messages = sent(&recorded, "worker->broker");
+    for (raw, retries) in messages.iter().zip(1..) {
+        assert_eq!(decode(envelope(raw), &Accept::default()).unwrap().retries, retries);
+    }
+    assert_eq!(messages.len(), waits.len());
+}
+
+#[test]
+fn every_attempt_knows_when_the_first_one_began() {
+    for name in ["run-retry-later", "msg-v1-eta"] {
+        let raw = vector(name);
+        let raw = match raw["redis"]["messages"][0]["raw"].as_str() {
+            Some(raw) => raw.to_owned(),
+            None => sent(&raw, "producer->broker").remove(0),
+        };
+        let mut call = decode(envelope(&raw), &Accept::default()).unwrap();
+        assert_eq!(call.retry, RetryMarks::default());
+        for attempt in 1..4 {
+            call.retry.delay = Some(Duration::from_millis(1_500 * attempt));
+            let later = NOW.after(Duration::from_secs(attempt));
+            let retry = Settlement::Retry { failure: failure(), at: later };
+            let closing = closed(call, retry);
+            let raw = as_envelope(&closing.publications[0]);
+            assert_eq!(raw.matches("lovage-first-attempt").count(), 1, "{raw}");
+            assert_eq!(raw.matches("lovage-retry-delay").count(), 1, "{raw}");
+            call = decode(envelope(&raw), &Accept::default()).unwrap();
+            assert_eq!(call.retry.first_attempt, Some(NOW), "{name} {attempt}");
+            assert_eq!(call.retry.delay, Some(Duration::from_millis(1_500 * attempt)));
+        }
+    }
+}
+
+#[test]
+fn a_caller_may_say_how_often_and_for_how_long_and_nothing_else_in_its_place() {
+    let with = |header: &str| {
+        let raw = format!(
+            r#"{{"body": "W1tdLCB7fSwge31d", "content-type": "application/json", "properties":
+            {{"body_encoding": "base64"}}, "headers": {{"task": "a", "id": "1", {header}}}}}"#
+        );
+        decode(envelope(&raw), &Accept::default())
+    };
+    let call = with(r#""lovage-retry": {"max": 2, "max_elapsed_s": 1.5, "new": []}"#).unwrap();
+    assert_eq!(call.retry.max_retries, Some(2));
+    assert_eq!(call.retry.max_elapsed, Some(Duration::from_millis(1_500)));
+    let retry = Settlement::Retry { failure: failure(), at: NOW };
+    let again = as_envelope(&closed(call.clone(), retry).publications[0]);
+    let again = decode(envelope(&again), &Accept::default()).unwrap();
+    assert_eq!(again.retry.max_retries, call.retry.max_retries, "it is there the next time, too");
+    assert_eq!(with(r#""lovage-retry": null"#).unwrap().retry, RetryMarks::default());
+    for malformed in [
+        r#""lovage-retry": 2"#,
+        r#""lovage-retry": {"max": -1}"#,
+        r#""lovage-retry": {"max": "2"}"#,
+        r#""lovage-retry": {"max_elapsed_s": NaN}"#,
+        r#""lovage-first-attempt": 7"#,
+        r#""lovage-first-attempt": "today""#,
+        r#""lovage-retry-delay": -1"#,
+    ] {
+        let error = with(malformed).unwrap_err().error;
+        assert!(matches!(error, DecodeError::Header { .. }), "{malformed}: {error}");
+    }
 }
