@@ -34,6 +34,32 @@ fn greet(name: String, polite: bool, times: Option<u8>) -> String {
 #[lovage::task]
 fn plain() {}
 
+#[lovage::task(
+    name = "t.tough",
+    retry(
+        max = "unlimited",
+        max_elapsed = "23h",
+        retry_on("trap", "returned_retryable"),
+        never_on("fuel", "timeout"),
+        honor_retry_after = false,
+        backoff = "decorrelated",
+        floor = "50ms",
+        budget(ratio = 0.5, floor_per_s = 2)
+    ),
+    breaker(
+        min_calls = 5,
+        window = "10s",
+        open_at = 0.25,
+        open_for = "1s",
+        max_open = "1m",
+        probes = 2
+    )
+)]
+fn tough() {}
+
+#[lovage::task(name = "t.usual_breaker", breaker)]
+fn usual_breaker() {}
+
 #[lovage::task(name = "t.value")]
 fn value(v: Value) -> Value {
     v
@@ -178,7 +204,19 @@ fn the_manifest_says_what_the_attribute_says() {
     assert_eq!(manifest["abi"], "lovage:task@0.1.0");
     let names: Vec<&str> =
         manifest["tasks"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["t.greet", "t.header", "t.json", "t.parse", "t.value", "tasks.plain"]);
+    assert_eq!(
+        names,
+        [
+            "t.greet",
+            "t.header",
+            "t.json",
+            "t.parse",
+            "t.tough",
+            "t.usual_breaker",
+            "t.value",
+            "tasks.plain"
+        ]
+    );
     let expected = serde_json::json!({
         "name": "t.greet", "params": ["name", "polite", "times"], "doc": "Greets.",
         "retry": {"max": 5, "backoff": "exponential", "base_s": 0.5, "factor": 1.5, "cap_s": 600,
@@ -190,6 +228,17 @@ fn the_manifest_says_what_the_attribute_says() {
         "ignore_result": true, "acks_late": false, "reuse": 3,
     });
     assert_eq!(manifest["tasks"][0], expected);
+    let expected = serde_json::json!({
+        "name": "t.tough", "params": [],
+        "retry": {"max": null, "max_elapsed_s": 82_800, "retry_on": ["trap", "returned_retryable"],
+                  "never_on": ["fuel", "timeout"], "honor_retry_after": false,
+                  "backoff": "decorrelated", "floor_s": 0.05,
+                  "budget": {"ratio": 0.5, "floor_per_s": 2}},
+        "breaker": {"min_calls": 5, "window_s": 10, "open_at": 0.25, "open_for_s": 1,
+                    "max_open_s": 60, "probes": 2},
+    });
+    assert_eq!(manifest["tasks"][4], expected);
+    assert_eq!(manifest["tasks"][5]["breaker"], serde_json::json!({}));
 }
 
 #[test]

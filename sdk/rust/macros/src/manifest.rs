@@ -10,9 +10,10 @@ use crate::{
     units::{bytes, milliseconds},
 };
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "name",
     "retry",
+    "breaker",
     "idempotency_key",
     "idempotency",
     "limits",
@@ -24,8 +25,41 @@ const KNOWN: [&str; 12] = [
     "acks_late",
     "reuse",
 ];
-const RETRY: [&str; 8] =
-    ["max", "on_failure", "backoff", "base", "factor", "cap", "jitter", "delay"];
+const RETRY: [&str; 14] = [
+    "max",
+    "max_elapsed",
+    "on_failure",
+    "retry_on",
+    "never_on",
+    "honor_retry_after",
+    "backoff",
+    "base",
+    "factor",
+    "cap",
+    "floor",
+    "jitter",
+    "delay",
+    "budget",
+];
+const BACKOFFS: [&str; 6] =
+    ["fixed", "exponential", "celery", "full_jitter", "equal_jitter", "decorrelated"];
+const RETRYABLE: [&str; 6] =
+    ["returned_retryable", "returned_failure", "trap", "timeout", "cpu_time", "exit"];
+const NEVER_RETRIED: [&str; 11] = [
+    "returned_permanent",
+    "fuel",
+    "memory",
+    "stack_overflow",
+    "output_too_large",
+    "arguments_too_large",
+    "host_calls",
+    "invalid_result",
+    "executor_lost",
+    "capability_denied",
+    "mismatch",
+];
+const BUDGET: [&str; 2] = ["ratio", "floor_per_s"];
+const BREAKER: [&str; 6] = ["min_calls", "window", "open_at", "open_for", "max_open", "probes"];
 const LIMITS: [&str; 6] = ["time", "soft_time", "cpu_time", "memory", "fuel", "output"];
 
 /// The entry, and the name in it.
@@ -61,6 +95,7 @@ fn write_option(object: &mut Object, function: &Function, option: &Item) -> Resu
     match option.name().as_str() {
         "name" => {}
         "retry" => object.raw("retry", &retry(option.list()?)?),
+        "breaker" => object.raw("breaker", &breaker(option.list_or_flag()?)?),
         "idempotency_key" => {
             let mut idempotency = Object::new();
             idempotency.text("key", &template(function, option.text()?)?);
@@ -91,11 +126,20 @@ fn retry(options: &[Item]) -> Result<String> {
                 let max = option.number_or_unlimited()?;
                 object.raw("max", &max.map_or_else(|| "null".to_owned(), |max| max.to_string()));
             }
-            "on_failure" => object.raw("on_failure", &option.truth()?.to_string()),
-            "backoff" => object.text("backoff", &option.word(&["fixed", "exponential", "celery"])?),
+            name @ ("on_failure" | "honor_retry_after") => {
+                object.raw(name, &option.truth()?.to_string());
+            }
+            "max_elapsed" => object.raw("max_elapsed_s", &seconds(option.text()?)?),
+            "retry_on" => object.raw("retry_on", &words(option, &RETRYABLE)?),
+            "never_on" => {
+                object.raw("never_on", &words(option, &[&RETRYABLE[..], &NEVER_RETRIED].concat())?);
+            }
+            "backoff" => object.text("backoff", &option.word(&BACKOFFS)?),
             "base" => object.raw("base_s", &seconds(option.text()?)?),
             "factor" => object.raw("factor", &option.factor()?),
             "cap" => object.raw("cap_s", &seconds(option.text()?)?),
+            "floor" => object.raw("floor_s", &seconds(option.text()?)?),
+            "budget" => object.raw("budget", &budget(option.list()?)?),
             "jitter" => {
                 object.text("jitter", &option.word(&["none", "full", "equal", "celery"])?);
             }
@@ -104,6 +148,38 @@ fn retry(options: &[Item]) -> Result<String> {
         }
     }
     Ok(object.finish())
+}
+
+fn budget(options: &[Item]) -> Result<String> {
+    let mut object = Object::new();
+    for option in options {
+        match option.name().as_str() {
+            name @ ("ratio" | "floor_per_s") => object.raw(name, &option.factor()?),
+            _ => return Err(option.unknown(&BUDGET)),
+        }
+    }
+    Ok(object.finish())
+}
+
+fn breaker(options: &[Item]) -> Result<String> {
+    let mut object = Object::new();
+    for option in options {
+        match option.name().as_str() {
+            name @ ("min_calls" | "probes") => object.raw(name, &option.number()?.to_string()),
+            "window" => object.raw("window_s", &seconds(option.text()?)?),
+            "open_at" => object.raw("open_at", &option.factor()?),
+            "open_for" => object.raw("open_for_s", &seconds(option.text()?)?),
+            "max_open" => object.raw("max_open_s", &seconds(option.text()?)?),
+            _ => return Err(option.unknown(&BREAKER)),
+        }
+    }
+    Ok(object.finish())
+}
+
+/// A JSON list of some of a few words.
+fn words(option: &Item, known: &[&str]) -> Result<String> {
+    let words = option.list()?.iter().map(|item| Ok(quoted(&item.word(known)?)));
+    Ok(format!("[{}]", words.collect::<Result<Vec<_>>>()?.join(",")))
 }
 
 fn idempotency(function: &Function, options: &[Item]) -> Result<String> {

@@ -58,6 +58,14 @@ impl Item {
         }
     }
 
+    /// The items of `name(…)`; none for `name` alone.
+    pub(crate) fn list_or_flag(&self) -> Result<&[Item]> {
+        match self {
+            Self::Flag(_) => Ok(&[]),
+            _ => self.list(),
+        }
+    }
+
     pub(crate) fn text(&self) -> Result<&LitStr> {
         match self {
             Self::Pair(_, Lit::Str(text)) | Self::Text(text) => Ok(text),
