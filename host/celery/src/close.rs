@@ -2,7 +2,7 @@
 
 use lovage_core::{
     Child, Closing, Death, Disposal, Extended, Failure, Invocation, Json, Kept, KeptKind,
-    ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp, Verdict,
+    ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp, UNKNOWN_TASK, Verdict,
 };
 
 use crate::Undecoded;
@@ -86,6 +86,7 @@ pub fn quarantine(undecoded: &Undecoded, at: Timestamp) -> Closing {
         retries: fields.retries().unwrap_or(0),
         deliveries: delivery.deliveries,
         at,
+        ledger_key: None,
     };
     Closing::only(delivery.receipt, Disposal::Keep(Box::new(kept)))
 }
@@ -173,7 +174,7 @@ impl<'a> Close<'a> {
                 let failure = Failure::new("celery.exceptions", "NotRegistered", name);
                 let record = self.record(TaskState::Failure(failure), Vec::new());
                 let detail = format!("no module implements task {name}");
-                ("unknown-task", detail, vec![record])
+                (UNKNOWN_TASK, detail, vec![record])
             }
             ParkReason::AmbiguousStep(step) => {
                 let detail = format!("step {step} was begun before and may have happened");
@@ -311,6 +312,7 @@ impl<'a> Close<'a> {
             retries: invocation.retries,
             deliveries: invocation.delivery.deliveries,
             at: *at,
+            ledger_key: None,
         }
     }
 }

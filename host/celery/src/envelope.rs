@@ -69,12 +69,26 @@ fn object(text: &str) -> JsonPart<'_> {
 /// back: `headers.redelivered` and `properties.delivery_info.redelivered`. Everything else stays
 /// byte for byte. `None` when it is no envelope: such a text must be put back as it is.
 pub fn mark_redelivered(envelope: &[u8]) -> Option<Vec<u8>> {
+    edited(envelope, Edit::marking)
+}
+
+/// The same envelope with those of its two marks of redelivery taken back that are set: a message
+/// that is sent again as it was sent first. `None` when there is nothing to take back.
+pub fn unmark_redelivered(envelope: &[u8]) -> Option<Vec<u8>> {
+    edited(envelope, Edit::unmarking)
+}
+
+/// The envelope with an edit to each of the two objects that have marks.
+fn edited(
+    envelope: &[u8],
+    edit: impl Fn(&[u8], JsonPart<'_>) -> Option<Edit>,
+) -> Option<Vec<u8>> {
     let frame = frame(envelope).ok()?;
     let delivery_info = frame.properties.and_then(|part| property(part, "\"delivery_info\""));
     let mut edits: Vec<Edit> = [frame.headers, delivery_info]
         .into_iter()
         .flatten()
-        .filter_map(|object| Edit::marking(envelope, object))
+        .filter_map(|object| edit(envelope, object))
         .collect();
     if edits.is_empty() {
         return None;
@@ -112,17 +126,34 @@ impl Edit {
         if !is_object {
             return None;
         }
-        let start_of = |part: JsonPart<'_>| {
-            (part.as_str().as_ptr() as usize).checked_sub(envelope.as_ptr() as usize)
-        };
         if let Some(value) = present {
-            let from = start_of(value)?;
-            return Some(Self { from, to: from + value.as_str().len(), text: "true" });
+            return Self::replacing(envelope, value, "true");
         }
-        let end = start_of(object)? + object.as_str().len() - 1;
+        let end = start_of(envelope, object)? + object.as_str().len() - 1;
         let text = if is_empty { "\"redelivered\": true" } else { ", \"redelivered\": true" };
         Some(Self { from: end, to: end, text })
     }
+
+    /// What takes `redelivered` back in an object of the envelope, if it is set there.
+    fn unmarking(envelope: &[u8], object: JsonPart<'_>) -> Option<Self> {
+        let mut set = None;
+        object.each_quoted_member(|name, value| {
+            if name == "\"redelivered\"" {
+                set = Some(value).filter(|value| value.as_str() == "true");
+            }
+        });
+        Self::replacing(envelope, set?, "false")
+    }
+
+    fn replacing(envelope: &[u8], value: JsonPart<'_>, text: &'static str) -> Option<Self> {
+        let from = start_of(envelope, value)?;
+        Some(Self { from, to: from + value.as_str().len(), text })
+    }
+}
+
+/// Where a part of an envelope begins in it.
+fn start_of(envelope: &[u8], part: JsonPart<'_>) -> Option<usize> {
+    (part.as_str().as_ptr() as usize).checked_sub(envelope.as_ptr() as usize)
 }
 
 /// Takes an envelope apart; the body comes without its transport encoding. The properties are those
@@ -139,7 +170,9 @@ mod tests {
     use bytes::Bytes;
     use lovage_core::Parts;
 
-    use super::{Route, encode_envelope, mark_redelivered, parts_of_envelope};
+    use super::{
+        Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered,
+    };
 
     const ROUTE: Route<'_> =
         Route { exchange: "", routing_key: "shop", priority: 3, delivery_tag: "t-1" };
@@ -162,6 +195,18 @@ mod tests {
         let expected = text.replace("false", "true").replace("null", "true");
         assert_eq!(marked(text), expected);
         assert_eq!(marked(&expected), expected);
+    }
+
+    #[test]
+    fn a_mark_is_taken_back_where_it_is_set_and_nothing_else_moves() {
+        let text = r#"{"properties": {"delivery_info": {"redelivered": true, "a": 1}}, "headers": {"x": true , "redelivered":true}}"#;
+        let back = String::from_utf8(unmark_redelivered(text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            back,
+            r#"{"properties": {"delivery_info": {"redelivered": false, "a": 1}}, "headers": {"x": true , "redelivered":false}}"#
+        );
+        assert_eq!(unmark_redelivered(back.as_bytes()), None);
+        assert_eq!(unmark_redelivered(b"[]"), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod ids;
 mod invocation;
 mod job;
 mod json;
+mod kept;
 mod key;
 mod ledger;
 mod limits;
@@ -43,6 +44,7 @@ pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId,
 pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};
 pub use json::{DEPTH_MAX, Json, JsonError, JsonPart, write_json_string};
+pub use kept::{Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, UNKNOWN_TASK};
 pub use key::{KEY_BYTES_MAX, render_key};
 pub use ledger::{
     Change, Claim, Claimant, Claimed, Decided, End, Fence, Grant, Hold, LedgerKey, LedgerWrite,
@@ -61,7 +63,6 @@ pub use retry::{
     RetryPolicy, RetryRequest,
 };
 pub use settlement::{
-    Closing, Disposal, DropReason, Kept, KeptKind, ParkReason, Publication, Settlement, Verdict,
-    decide,
+    Closing, Disposal, DropReason, ParkReason, Publication, Settlement, Verdict, decide,
 };
 pub use time::Timestamp;

@@ -12,9 +12,10 @@ use bytes::Bytes;
 
 use crate::frames::{HostCall, HostReply};
 use crate::{
-    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry, KeptFilter, KeptId, KeptPage, LedgerKey,
-    LedgerWrite, Module, Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord,
-    StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, Timestamp,
+    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry,
+    KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Module, Publication, Receipt, Record,
+    Recorded, Renewed, Report, ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName,
+    TaskSpec, Timestamp,
 };
 
 /// What a port could not do.
@@ -116,8 +117,8 @@ pub trait Broker: Send + Sync {
 #[async_trait]
 pub trait KeptMessages: Send + Sync {
     /// Some of what fits the filter, oldest first, at most `most`, from behind `after`. It looks at a
-    /// few hundred messages a call: whoever wants all goes on while there is a
-    /// [`next`](KeptPage::next).
+    /// few hundred messages a call: whoever wants all goes on while there is
+    /// [`more`](KeptPage::more).
     ///
     /// # Errors
     /// When the broker cannot be reached.

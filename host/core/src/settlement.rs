@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::frames::FrameError;
 use crate::{
-    Cause, Death, Digest, Failure, Invocation, Job, Json, LedgerWrite, OutboxCall, Outcome, Parts,
-    QueueName, Receipt, Report, ResultRecord, TaskId, TaskName, TaskSpec, Timestamp,
+    Cause, Death, Digest, Failure, Invocation, Job, Json, Kept, LedgerWrite, OutboxCall, Outcome,
+    Parts, Receipt, Report, ResultRecord, TaskId, TaskSpec, Timestamp,
 };
 
 /// A call, and what becomes of it.
@@ -176,6 +176,17 @@ impl Closing {
     pub fn only(receipt: Receipt, disposal: Disposal) -> Self {
         Self { receipt, ledger: None, results: Vec::new(), publications: Vec::new(), disposal }
     }
+
+    /// The same with what the ledger records, if anything. A message that is kept knows its record:
+    /// whoever has it run again must have that forgotten first.
+    #[must_use]
+    pub fn recorded(mut self, write: Option<LedgerWrite>) -> Self {
+        if let (Disposal::Keep(kept), Some(write)) = (&mut self.disposal, &write) {
+            kept.ledger_key = Some(write.grant.key);
+        }
+        self.ledger = write;
+        self
+    }
 }
 
 /// What a broker does with a delivery that is over.
@@ -187,71 +198,6 @@ pub enum Disposal {
     Release(Option<Timestamp>),
     /// It leaves the queue and is kept, original bytes and all, with the reason.
     Keep(Box<Kept>),
-}
-
-/// Why a message was taken out of its queue and kept: a record beside its original bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
-    /// `dead` (failed for good), `parked` (waits for a person or a module) or `quarantined` (nobody
-    /// can read it).
-    pub kind: KeptKind,
-    /// Why, in a word or two that can be filtered on, such as `unknown-task` or `out-of-memory`.
-    pub reason: String,
-    /// More, for people.
-    pub detail: String,
-    /// The call's id, when it could be read.
-    pub task_id: Option<TaskId>,
-    /// The task's name, when it could be read.
-    pub task: Option<TaskName>,
-    /// The queue it came from.
-    pub queue: QueueName,
-    /// The module that ran it, if one did.
-    pub digest: Option<Digest>,
-    /// The guest's traceback, if there is one.
-    pub traceback: Option<String>,
-    /// How often it was retried.
-    pub retries: u32,
-    /// How often it was delivered.
-    pub deliveries: u32,
-    /// When it was kept.
-    pub at: Timestamp,
-}
-
-impl Kept {
-    /// A record of a message of which nothing is known but where it came from.
-    pub fn unread(
-        kind: KeptKind,
-        reason: &str,
-        detail: String,
-        queue: QueueName,
-        at: Timestamp,
-    ) -> Self {
-        Self {
-            kind,
-            reason: reason.into(),
-            detail,
-            task_id: None,
-            task: None,
-            queue,
-            digest: None,
-            traceback: None,
-            retries: 0,
-            deliveries: 1,
-            at,
-        }
-    }
-}
-
-/// Which of the three kinds of kept messages one is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeptKind {
-    /// Failed for good.
-    Dead,
-    /// Waits for a person or a module.
-    Parked,
-    /// Nobody can read it.
-    Quarantined,
 }
 
 /// A message to be sent.

@@ -405,6 +405,7 @@ pub fn kept(reason: &str) -> Kept {
         retries: 2,
         deliveries: 3,
         at: Timestamp::from_micros(1_790_000_000_000_000),
+        ledger_key: None,
     }
 }
 

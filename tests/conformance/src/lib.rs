@@ -6,6 +6,7 @@
 //!
 //! ```ignore
 //! lovage_conformance::broker_suite!(RedisRig);
+//! lovage_conformance::kept_suite!(RedisRig);
 //! lovage_conformance::result_suite!(RedisRig);
 //! ```
 //!
@@ -18,6 +19,7 @@
 )]
 
 pub mod broker;
+pub mod kept;
 pub mod ledger;
 pub mod results;
 
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lovage_core::ports::{Broker, Ledger, ResultBackend};
+use lovage_core::ports::{Broker, KeptMessages, Ledger, ResultBackend};
 use lovage_core::{Kept, LedgerKey, TaskId};
 
 /// How long a test waits for what must happen.
@@ -58,6 +60,9 @@ pub trait BrokerRig: Sized + Send + Sync + 'static {
 
     /// What was kept, oldest first.
     async fn kept(&self) -> Vec<(Kept, Bytes)>;
+
+    /// What the adapter makes of it.
+    async fn keeper(&self) -> Arc<dyn KeptMessages>;
 }
 
 /// A result backend's server, and a caller's view of it.
@@ -118,6 +123,22 @@ macro_rules! broker_suite {
     };
 }
 
+/// Puts a [`BrokerRig`] to every promise about what is kept, one test a promise.
+#[macro_export]
+macro_rules! kept_suite {
+    ($rig:ty) => {
+        $crate::suite!($rig: BrokerRig, kept: [
+            everything_kept_is_listed_once_oldest_first,
+            a_filter_chooses_and_pages_go_on,
+            one_is_shown_with_its_bytes,
+            what_is_replayed_is_delivered_as_if_for_the_first_time,
+            a_replay_goes_to_the_queue_it_came_from_behind_what_waits,
+            replaying_and_purging_may_be_repeated,
+            whoever_replays_side_by_side_doubles_nothing,
+        ]);
+    };
+}
+
 /// Puts a [`ResultRig`] to every promise of a result backend, one test a promise.
 #[macro_export]
 macro_rules! result_suite {
@@ -157,7 +178,7 @@ macro_rules! ledger_suite {
     };
 }
 
-/// One `#[tokio::test]` for each promise. Use [`broker_suite!`], [`result_suite!`] or
+/// One `#[tokio::test]` for each promise. Use [`broker_suite!`], [`kept_suite!`], [`result_suite!`] or
 /// [`ledger_suite!`].
 #[doc(hidden)]
 #[macro_export]

@@ -63,13 +63,13 @@ impl RedisBrokerOptions {
 /// One worker's session on the queues of a Redis. Cheap to clone; clones share the session.
 #[derive(Debug, Clone)]
 pub struct RedisBroker {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) options: RedisBrokerOptions,
-    keys: Arc<Keyspace>,
+    pub(super) keys: Arc<Keyspace>,
     routes: Arc<Routes>,
     pub(super) custody: Arc<Custody>,
     pub(super) scripts: Scripts,
@@ -80,7 +80,7 @@ pub(super) struct Inner {
     /// Takes messages and holds the lease: short calls.
     pub(super) intake: Link,
     /// Settles and publishes: calls as large as what leaves.
-    outlet: Link,
+    pub(super) outlet: Link,
     watch: Watch,
 }
 

@@ -14,7 +14,7 @@
 //! | `lovage:scheduled` | hash | the messages of the schedule |
 //! | `lovage:serial` | integer | the last number in the schedule |
 //! | `lovage:deliveries` | hash | digest of a returned message → how often it was delivered |
-//! | `lovage:kept` | stream | dead letters: `record` and `message` |
+//! | `lovage:kept` | stream | dead letters: `record`, `message`, and the `list` it came from |
 //! | `lovage:kept:removed` | integer | dead letters that went because there were too many or too old |
 //!
 //! A lease belongs to the session, not to a message: one renewal extends everything. All moments of
@@ -30,6 +30,7 @@
 mod broker;
 mod custody;
 mod intake;
+mod kept;
 mod keys;
 mod parts;
 mod routes;

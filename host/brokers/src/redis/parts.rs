@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lovage_celery::{Route, encode_envelope, mark_redelivered};
+use lovage_celery::{Route, encode_envelope, mark_redelivered, unmark_redelivered};
 use lovage_core::{Closing, Disposal, Publication, Timestamp};
 use lovage_redis::{Arguments, ScriptPart};
 
@@ -54,6 +54,8 @@ pub(super) fn disposal(custody: Arc<Custody>, kept_max: u64) -> ScriptPart {
             arguments.push(b"K");
             arguments.push(&serde_json::to_vec(kept).unwrap_or_default());
             arguments.push(kept_max.to_string().as_bytes());
+            let message = custody.message(closing.receipt).unwrap_or_default();
+            arguments.push(unmark_redelivered(&message).as_deref().unwrap_or_default());
         }
     })
 }

@@ -12,6 +12,8 @@ pub(super) struct Scripts {
     pub(super) recover: Script,
     pub(super) overdue: Script,
     pub(super) give_back: Script,
+    pub(super) kept: Script,
+    pub(super) replay: Script,
 }
 
 impl Scripts {
@@ -26,6 +28,8 @@ impl Scripts {
             recover: script("receiving again", include_str!("lua/recover.lua")),
             overdue: script("sweeping", include_str!("lua/overdue.lua")),
             give_back: script("giving back", include_str!("lua/return.lua")),
+            kept: script("reading what is kept", include_str!("lua/kept.lua")),
+            replay: script("replaying", include_str!("lua/replay.lua")),
             common,
         }
     }

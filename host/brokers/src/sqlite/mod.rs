@@ -15,6 +15,7 @@
 //! The file must be on a local disk: SQLite's log needs memory that all its users share, and leases
 //! run by the clock of the one machine they are on.
 
+mod kept;
 mod lease;
 mod queue;
 mod schema;

@@ -1,7 +1,7 @@
 //! The statements: taking, putting, ending and keeping messages, each inside a caller's transaction.
 
 use bytes::Bytes;
-use lovage_core::{Disposal, Kept, KeptKind, TaskId, TaskName, Timestamp};
+use lovage_core::{Disposal, Kept, TaskId, TaskName, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -167,18 +167,16 @@ fn schedule(connection: &Connection, message: i64, due: Timestamp) -> rusqlite::
 fn keep(connection: &Connection, message: i64, kept: &Kept) -> rusqlite::Result<()> {
     let record = serde_json::to_string(kept)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let kind = match kept.kind {
-        KeptKind::Dead => "dead",
-        KeptKind::Parked => "parked",
-        KeptKind::Quarantined => "quarantined",
-    };
     connection
         .prepare_cached(
             "INSERT INTO lovage_kept (kind, reason, task_id, task, queue, at, record, payload)
-                SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, payload FROM kombu_message WHERE id = ?8",
+                SELECT ?1, ?2, ?3, ?4,
+                    coalesce((SELECT name FROM kombu_queue WHERE id = queue_id), ?5),
+                    ?6, ?7, payload
+                    FROM kombu_message WHERE id = ?8",
         )?
         .execute(params![
-            kind,
+            kept.kind.as_str(),
             kept.reason,
             kept.task_id.as_ref().map(TaskId::as_str),
             kept.task.as_ref().map(TaskName::as_str),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{Json, TaskId, TaskName};
 
 /// Names a record: 128 bits of the SHA-256 of tenant, task name and key.
@@ -47,6 +49,23 @@ impl LedgerKey {
 impl fmt::Display for LedgerKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// As 32 hexadecimal digits.
+impl Serialize for LedgerKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LedgerKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let number = (text.len() == 32).then(|| u128::from_str_radix(&text, 16).ok()).flatten();
+        let number = number
+            .ok_or_else(|| serde::de::Error::custom("a ledger's key is 32 hexadecimal digits"))?;
+        Ok(Self(number.to_be_bytes()))
     }
 }
 

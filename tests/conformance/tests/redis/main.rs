@@ -8,4 +8,5 @@ mod settle;
 use rig::Rig;
 
 lovage_conformance::broker_suite!(Rig);
+lovage_conformance::kept_suite!(Rig);
 lovage_conformance::result_suite!(Rig);

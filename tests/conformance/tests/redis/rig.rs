@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions};
 use lovage_conformance::{BrokerRig, ResultRig};
-use lovage_core::ports::{Broker, ResultBackend};
+use lovage_core::ports::{Broker, KeptMessages, ResultBackend};
 use lovage_core::{Kept, TaskId};
 use lovage_redis::Address;
 use lovage_stores::redis::{RedisResults, RedisResultsOptions};
@@ -104,10 +104,14 @@ impl BrokerRig for Rig {
         let entries: Vec<(String, Vec<Vec<u8>>)> =
             self.ask(&[b"XRANGE", b"lovage:kept", b"-", b"+"]).await;
         let read = |fields: Vec<Vec<u8>>| {
-            assert!(fields[0] == b"record" && fields[2] == b"message");
+            assert!(fields[0] == b"record" && fields[2] == b"message" && fields[4] == b"list");
             (serde_json::from_slice(&fields[1]).unwrap(), fields[3].clone().into())
         };
         entries.into_iter().map(|(_, fields)| read(fields)).collect()
+    }
+
+    async fn keeper(&self) -> Arc<dyn KeptMessages> {
+        Arc::new(self.broker(&["unused"], Duration::from_secs(30)))
     }
 }
 

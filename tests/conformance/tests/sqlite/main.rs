@@ -17,4 +17,5 @@ mod throughput;
 use rig::SqliteRig;
 
 lovage_conformance::broker_suite!(SqliteRig);
+lovage_conformance::kept_suite!(SqliteRig);
 lovage_conformance::result_suite!(SqliteRig);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings};
 use lovage_conformance::{BrokerRig, ResultRig, broker};
-use lovage_core::ports::{Broker, Clock, ResultBackend};
+use lovage_core::ports::{Broker, Clock, KeptMessages, ResultBackend};
 use lovage_core::{Kept, QueueName, TaskId, Timestamp};
 use lovage_sqlite::{Database, Settings};
 use lovage_stores::sqlite::SqliteResults;
@@ -119,6 +119,10 @@ impl BrokerRig for SqliteRig {
                 (serde_json::from_str(&record).expect("a record"), Bytes::from(payload))
             })
             .collect()
+    }
+
+    async fn keeper(&self) -> Arc<dyn KeptMessages> {
+        Arc::new(begin(open(&self.path()).await, Duration::from_secs(30)).await)
     }
 }
 
