@@ -31,7 +31,8 @@ def prepare(modules, lazy, module, expected, folder):
 
     `lazy` are those that functions import when they run; what cannot be imported fails there.
     """
-    _failures.strip(folder)
+    for place in (folder, *sys.path):
+        _failures.strip(place)
     # An attempt's clock and its soft limit are the host's, from the first import on.
     _sleep.install()
     _logs.install()
@@ -45,7 +46,7 @@ def prepare(modules, lazy, module, expected, folder):
             importlib.import_module(name)
         except ImportError:
             continue
-    _keep_sources(folder)
+    _keep_sources()
     actual = manifest(module)
     if actual != expected:
         raise Different(
@@ -65,11 +66,14 @@ def prepare(modules, lazy, module, expected, folder):
     gc.freeze()
 
 
-def _keep_sources(folder):
+def _keep_sources():
     """Tracebacks show lines of the author's source, and at run time there is no file to read."""
+    library = os.path.dirname(os.__file__) + os.sep
     for loaded in list(sys.modules.values()):
         name = getattr(loaded, "__file__", None)
-        if name and name.startswith(folder + os.sep) and name.endswith(".py"):
+        if not name or not name.endswith(".py"):
+            continue
+        if not name.startswith(library) and not _failures.is_hidden(name):
             lines = linecache.getlines(name)
             # Without a time of change nobody looks whether the file is still there.
             linecache.cache[name] = (sum(map(len, lines)), None, lines, name)

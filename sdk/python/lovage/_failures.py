@@ -25,7 +25,8 @@ def hide(folder):
 
 def strip(folder):
     """Shows files below this folder by their path from there, as their author knows them."""
-    _STRIPPED.append(folder.rstrip(os.sep) + os.sep)
+    if folder.strip(os.sep):
+        _STRIPPED.append(folder.rstrip(os.sep) + os.sep)
 
 
 def clean(text):
@@ -44,7 +45,8 @@ def _shown(name):
     return name
 
 
-def _is_ours(filename):
+def is_hidden(filename):
+    """Whether a file's frames are kept out."""
     filename = os.path.abspath(filename)
     return any(filename.startswith(folder) for folder in _HIDDEN)
 
@@ -56,7 +58,7 @@ def _tidy(told, seen):
     seen.add(id(told))
     frames = []
     for frame in told.stack:
-        if not _is_ours(frame.filename):
+        if not is_hidden(frame.filename):
             frame.filename = _shown(frame.filename)
             frames.append(frame)
     if len(frames) > FRAMES_MAX:

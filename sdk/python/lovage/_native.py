@@ -5,12 +5,14 @@ import inspect
 
 from . import _schema
 from ._context import ctx, milliseconds
+from ._prepare import WARM
 from ._registry import register, source_of
 from ._running import Ended, ended
 from ._failures import failure
 from ._units import seconds, size, template
 from .exceptions import Reject, Retry
 
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BACKOFFS = ("fixed", "exponential", "celery")
 _JITTERS = ("none", "full", "equal", "celery")
 
@@ -18,15 +20,15 @@ _JITTERS = ("none", "full", "equal", "celery")
 class Task:
     """A function that is a task. Called, it is the function."""
 
-    def __init__(self, function, name, entry, retry_on, input_hints):
+    def __init__(self, function, name, entry, retry_on, hints, places):
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name
         self.source = source_of(function)
         self._entry = entry
         self._retry_on = retry_on
-        self._hints = input_hints
-        self._signature = inspect.signature(function)
+        self._hints = hints
+        self._places = places
 
     def __call__(self, *args, **kwargs):
         return self.function(*args, **kwargs)
@@ -34,26 +36,33 @@ class Task:
     def call(self, args, kwargs):
         """Runs it with arguments from JSON, checked against the annotations."""
         try:
-            args, kwargs = self._converted(args, kwargs)
-        except TypeError as error:
-            # No retry will mend it.
-            raise Ended("rejected", failure(error)) from None
-        try:
+            if self._hints:
+                args, kwargs = self._converted(args, kwargs)
             return self.function(*args, **kwargs)
         except (Retry, Reject):
             raise
+        except TypeError as error:
+            if isinstance(error, _schema.Mismatch) or _is_of_the_call(error):
+                # No retry will mend it.
+                raise Ended("rejected", failure(error)) from None
+            raise self._ended(error) from None
         except self._retry_on as error:
-            raise Ended("retry", ended(error).failure) from None
+            raise self._ended(error) from None
+
+    def _ended(self, error):
+        end = ended(error)
+        wanted = end.kind == "failed" and isinstance(error, self._retry_on)
+        return Ended("retry", end.failure) if wanted else end
 
     def _converted(self, args, kwargs):
-        try:
-            bound = self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise _schema.Mismatch(f"{self.function.__qualname__}() {error}") from None
-        for name, hint in self._hints.items():
-            if name in bound.arguments:
-                bound.arguments[name] = _schema.convert(bound.arguments[name], hint, name)
-        return bound.args, bound.kwargs
+        """The arguments as the annotations promise; what is missing or extra is the call's to say."""
+        args = [self._one(value, place) for value, place in zip(args, self._places)] + args[len(self._places) :]
+        return args, {name: self._one(value, name) for name, value in kwargs.items()}
+
+    def _one(self, value, name):
+        hint = self._hints.get(name, object)
+        # Most arguments are what they should be, of a plain type.
+        return value if type(value) is hint else _schema.convert(value, hint, name)
 
     def send(self, *args, **kwargs):
         """Calls it if the running attempt succeeds; returns the call's id."""
@@ -104,7 +113,16 @@ def _declare(function, options):
         entry["output_schema"] = _schema.of_result(function)
     except (TypeError, ValueError) as error:
         raise type(error)(f"task {name}: {error}") from None
-    return register(Task(function, name, entry, retry_on, hints))
+    places = [p.name for p in signature.parameters.values() if p.kind in _BY_PLACE]
+    return register(Task(function, name, entry, retry_on, hints, places))
+
+
+def _is_of_the_call(error):
+    """Whether calling the function failed, and not something inside of it."""
+    frames, at = 0, error.__traceback__
+    while at is not None:
+        frames, at = frames + 1, at.tb_next
+    return frames == 1
 
 
 def _entry(options, params):
@@ -154,3 +172,11 @@ def _retry(options):
         if option in options:
             retry[f"{option}_s"] = seconds(options.pop(option), option)
     return retry
+
+
+def _add(x, y):
+    return x + y
+
+
+# For warming up; it belongs to nobody.
+WARM.append(Task(_add, "lovage.warm", {}, (), {"x": int, "y": int}, ["x", "y"]))
