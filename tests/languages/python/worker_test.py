@@ -12,6 +12,7 @@ import tempfile
 import time
 import unittest
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -149,10 +150,15 @@ class UnderAWorker(unittest.TestCase):
         modules.mkdir()
         # The recordings were made under this name; not a letter in it is changed.
         shutil.copyfile(VECTORS / "demo_tasks.py", folder / "facts_app.py")
-        build(folder / "facts_app.py", modules / "facts_app.wasm")
         examples = REPOSITORY / "guest-examples/python"
-        build(examples / "conformance/conformance.py", modules / "conformance.wasm")
-        build(examples / "shop/tasks.py", modules / "shop.wasm")
+        sources = [
+            folder / "facts_app.py",
+            examples / "conformance/conformance.py",
+            examples / "shop/tasks.py",
+        ]
+        with ThreadPoolExecutor() as builders:
+            done = builders.map(build, sources, [modules / f"{n}.wasm" for n in range(len(sources))])
+            list(done)
         cls.server = RedisServer()
         cls.broker, cls.backend = cls.server.url(0), cls.server.url(1)
         command = [places.lovage(), "worker", "-b", cls.broker, "--result-backend", cls.backend]
