@@ -149,6 +149,34 @@ def retry(app):
 
 
 @case
+def retried(app, failures):
+    """A task that fails so often: every state that a caller can see on the way, and the end."""
+    result = app.send_task("shop.flaky", (int(failures),))
+    states = []
+    while not states or states[-1] not in ("SUCCESS", "FAILURE"):
+        state = result.state
+        if state != "PENDING" and state not in states[-1:]:
+            states.append(state)
+        time.sleep(0.005)  # because a state that passes is told to nobody
+    return seen(result) | {"states": states}
+
+
+@case
+def retry_later(app, delay_ms):
+    """A task that asks to be run again later; its id."""
+    result = app.send_task("demo.retry_once", (int(delay_ms),))
+    while result.state != "RETRY":
+        time.sleep(0.005)  # because a state that passes is told to nobody
+    return result.id
+
+
+@case
+def outcome(app, call_id):
+    """What becomes of a call that was made before."""
+    return seen(AsyncResult(call_id, app=app))
+
+
+@case
 def many(app):
     """A group of sends."""
     calls = group(app.signature("bench.add", (number, number)) for number in range(100))
@@ -192,6 +220,22 @@ def states(app, ids):
         state = seen(result)["state"]
         counted[state] = counted.get(state, 0) + 1
     return counted
+
+
+@case
+def now(app, ids):
+    """How many are in which state at this moment."""
+    counted = {}
+    for call_id in json.loads(ids):
+        state = AsyncResult(call_id, app=app).state
+        counted[state] = counted.get(state, 0) + 1
+    return counted
+
+
+@case
+def value(app, call_id):
+    """What one of them ended with."""
+    return seen(AsyncResult(call_id, app=app))
 
 
 @case

@@ -94,6 +94,14 @@ impl Place {
         }
     }
 
+    /// Messages that were taken out of the queue and kept.
+    pub(crate) fn kept(&self) -> usize {
+        match self {
+            Self::Redis(_) => self.ask(0, redis::cmd("XLEN").arg("lovage:kept")),
+            Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM lovage_kept"),
+        }
+    }
+
     /// One command to one of the databases, where the place is Redis.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, database: u8, command: &redis::Cmd) -> T {
         let Self::Redis(server) = self else { panic!("this place is no Redis") };
