@@ -46,6 +46,8 @@ def prepare(modules, lazy, module, expected, folder):
             importlib.import_module(name)
         except ImportError:
             continue
+    if "asyncio" in sys.modules:
+        importlib.import_module("lovage._asyncio").install()
     _keep_sources()
     actual = manifest(module)
     if actual != expected:

@@ -13,19 +13,26 @@ _NO_SOCKETS = "a sandbox has no network; ask a service through a host capability
 _NO_FILES = "a sandbox has no file system; pass the content as an argument"
 _C_EXTENSION = "it is a C extension; only pure Python is bundled"
 
-#: Modules that are of no use in a sandbox, and why.
-MODULES = {
-    **dict.fromkeys(("subprocess", "multiprocessing", "pty"), _NO_PROCESSES),
-    **dict.fromkeys(("socket", "ssl", "socketserver", "smtplib", "ftplib", "imaplib"), _NO_SOCKETS),
-    **dict.fromkeys(("poplib", "telnetlib", "http.client", "http.server", "urllib.request"), _NO_SOCKETS),
-    **dict.fromkeys(("requests", "httpx", "aiohttp", "urllib3", "boto3", "botocore"), _NO_SOCKETS),
-    **dict.fromkeys(("redis", "pika", "pymongo", "elasticsearch", "pymysql"), _NO_SOCKETS),
-    **dict.fromkeys(("gevent", "eventlet", "greenlet"), _NO_THREADS),
+_NOT_THERE = "the sandbox's Python has no such module"
+
+#: Modules that cannot be imported.
+MISSING = {
+    **dict.fromkeys(("bz2", "lzma", "ssl", "ctypes", "fcntl", "mmap", "grp", "pwd"), _NOT_THERE),
+    **dict.fromkeys(("resource", "termios", "curses", "readline", "tkinter", "turtle"), _NOT_THERE),
+    **dict.fromkeys(("pty", "tty", "syslog", "compression.zstd"), _NOT_THERE),
     **dict.fromkeys(("numpy", "pandas", "scipy", "sklearn", "torch", "tensorflow"), _C_EXTENSION),
     **dict.fromkeys(("psycopg2", "psycopg", "MySQLdb", "lxml", "PIL", "cryptography"), _C_EXTENSION),
     **dict.fromkeys(("pydantic", "pydantic_core", "orjson", "ujson", "bcrypt", "cffi"), _C_EXTENSION),
-    "sqlite3": _C_EXTENSION,
-    "ctypes": "a sandbox loads no shared library",
+    **dict.fromkeys(("gevent", "eventlet", "greenlet"), _C_EXTENSION),
+}
+
+#: Modules that can be imported, and whose functions fail.
+USELESS = {
+    **dict.fromkeys(("subprocess", "multiprocessing"), _NO_PROCESSES),
+    **dict.fromkeys(("socket", "socketserver", "smtplib", "ftplib", "imaplib", "poplib"), _NO_SOCKETS),
+    **dict.fromkeys(("http.client", "http.server", "urllib.request", "xmlrpc.client"), _NO_SOCKETS),
+    **dict.fromkeys(("requests", "httpx", "aiohttp", "urllib3", "boto3", "botocore"), _NO_SOCKETS),
+    **dict.fromkeys(("redis", "pika", "pymongo", "elasticsearch", "pymysql"), _NO_SOCKETS),
     "signal": "a sandbox gets no signals; catch SoftTimeLimitExceeded",
     "django.db": "a sandbox has no database; ask for rows through a service, or pass them as arguments",
 }
@@ -130,7 +137,7 @@ def lazy_imports(files, root):
                 continue
             for node in ast.walk(function):
                 for imported in _names_of(node, path, Path(root)):
-                    if imported not in found and imported.split(".")[0] not in MODULES:
+                    if imported not in found and _known(MISSING, imported) is None:
                         found.append(imported)
     return sorted(found)
 
@@ -193,14 +200,16 @@ class _Look(ast.NodeVisitor):
             self._names[alias.asname or alias.name] = f"{base}.{alias.name}"
         if not node.level:
             whole = [f"{base}.{alias.name}" for alias in node.names]
-            known = next((name for name in whole if name in MODULES), base)
+            known = next((name for name in whole if name in MISSING or name in USELESS), base)
             self._imported(node, known)
 
     def _imported(self, node, name):
-        advice = _known(MODULES, name)
         where = "" if self._depth == 0 else " (when the function runs)"
-        if advice is not None:
-            self._say(node, self._depth == 0 and not self._guarded, f"imports {name}{where}", advice)
+        if missing := _known(MISSING, name):
+            if not self._guarded:
+                self._say(node, self._depth == 0, f"imports {name}{where}", missing)
+        elif useless := _known(USELESS, name):
+            self._say(node, False, f"imports {name}{where}, whose functions fail", useless)
         elif not self._guarded and not _is_there(name, self._root):
             cause = f"imports {name}{where}, which is neither Python's own nor of this project"
             advice = "add its package to requirements.txt, if it is pure Python"
@@ -210,7 +219,7 @@ class _Look(ast.NodeVisitor):
         name = self._dotted(node.func)
         advice = CALLS.get(name)
         if advice is None and name and "." in name:
-            advice = _known(MODULES, name.rpartition(".")[0])
+            advice = _known(USELESS, name.rpartition(".")[0])
         if advice is not None:
             self._say(node, self._depth == 0, f"calls {name}()", advice)
         elif name == "open" and self._depth:

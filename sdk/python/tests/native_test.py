@@ -1,5 +1,6 @@
 """Lovage's own API, in a plain interpreter."""
 
+import asyncio
 import datetime
 import decimal
 import enum
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional
 
 from lovage import Reject, Retry, SoftTimeLimitExceeded, Unavailable, ctx, step, task
-from lovage import _json, _manifest, _registry, _schema, _units
+from lovage import _asyncio, _json, _manifest, _registry, _schema, _units
 from lovage.testing import Host
 
 
@@ -149,6 +150,21 @@ class NativeTasks(unittest.TestCase):
             task(name="n.charge")(function)
         with self.assertRaises(_registry.TaskNameError):
             task(name="a\nb")(function)
+
+
+class EventLoop(unittest.TestCase):
+    def test_coroutines_run_where_there_are_no_sockets(self):
+        async def one(number):
+            await asyncio.sleep(0.001 * number)
+            return number
+
+        async def all_of_them():
+            return await asyncio.wait_for(asyncio.gather(one(2), one(1)), 5)
+
+        with asyncio.Runner(loop_factory=_asyncio.Loop) as runner:
+            self.assertEqual(runner.run(all_of_them()), [2, 1])
+        with asyncio.Runner(loop_factory=_asyncio.Loop) as runner, self.assertRaises(RuntimeError):
+            runner.run(asyncio.Event().wait())
 
 
 class Schemas(unittest.TestCase):
