@@ -59,8 +59,8 @@ pub use outbox::{OutboxCall, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};
 pub use result::{Child, Extended, ResultRecord, TaskState};
 pub use retry::{
-    Backoff, BreakerRequest, Budget, BudgetRequest, Cause, Causes, Jitter, PolicyError, RetryMarks,
-    RetryPolicy, RetryRequest,
+    Backoff, BreakerRequest, Budget, BudgetRequest, Cause, Causes, FailedAttempt, Jitter,
+    PolicyError, RetryMarks, RetryPolicy, RetryRequest,
 };
 pub use settlement::{
     Closing, Disposal, DropReason, ParkReason, Publication, Settlement, Verdict, decide,

@@ -85,6 +85,19 @@ pub struct RetryMarks {
     pub max_elapsed: Option<Duration>,
 }
 
+/// What a policy is asked about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FailedAttempt {
+    /// How often it was retried before.
+    pub retries: u32,
+    /// The delay that the task asks for.
+    pub asked: Option<Duration>,
+    /// When it ended.
+    pub now: Timestamp,
+    /// Uniform in `0.0..1.0`.
+    pub chance: f64,
+}
+
 impl RetryPolicy {
     /// This policy as far as a message lets it: it may tighten what the task asks for, never loosen.
     #[must_use]
@@ -96,17 +109,10 @@ impl RetryPolicy {
         }
     }
 
-    /// How long to wait before the next attempt; `None` when there is none. `retries` is how often
-    /// it was retried before, `asked` the delay that the task asks for, and `chance` is uniform in
-    /// `0.0..1.0`. Leaves in the marks what the next attempt needs to know.
-    pub fn next(
-        &self,
-        retries: u32,
-        marks: &mut RetryMarks,
-        asked: Option<Duration>,
-        now: Timestamp,
-        chance: f64,
-    ) -> Option<Duration> {
+    /// How long to wait before the next attempt; `None` when there is none. Leaves in the marks what
+    /// the next attempt needs to know.
+    pub fn next(&self, attempt: &FailedAttempt, marks: &mut RetryMarks) -> Option<Duration> {
+        let FailedAttempt { retries, asked, now, chance } = *attempt;
         if self.max_retries.is_some_and(|most| retries >= most) {
             return None;
         }

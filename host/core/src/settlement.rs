@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::frames::FrameError;
 use crate::{
-    Cause, Death, Digest, Failure, Invocation, Job, Json, Kept, LedgerWrite, OutboxCall, Outcome,
-    Parts, Receipt, Report, ResultRecord, TaskId, TaskSpec, Timestamp,
+    Cause, Death, Digest, FailedAttempt, Failure, Invocation, Job, Json, Kept, LedgerWrite,
+    OutboxCall, Outcome, Parts, Receipt, Report, ResultRecord, TaskId, TaskSpec, Timestamp,
 };
 
 /// A call, and what becomes of it.
@@ -132,7 +132,8 @@ pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict 
     let mut again = |failure: Failure, asked: Option<Duration>| {
         let mut marks = invocation.retry;
         marks.first_attempt.get_or_insert(now.before(report.usage.wall));
-        let next = || retry.next(invocation.retries, &mut marks, asked, now, chance);
+        let attempt = FailedAttempt { retries: invocation.retries, asked, now, chance };
+        let next = || retry.next(&attempt, &mut marks);
         let Some(wait) = wanted.then(next).flatten() else { return Settlement::Bury(failure) };
         invocation.retry = marks;
         Settlement::Retry { failure, at: now.after(wait) }

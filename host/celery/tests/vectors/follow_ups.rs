@@ -7,9 +7,9 @@ use lovage_celery::{
     unsupported,
 };
 use lovage_core::{
-    Child, Closing, Disposal, DropReason, Failure, Invocation, Json, JsonPart, KeptKind,
-    OutboxCall, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement, TaskId, TaskState,
-    Timestamp, Verdict,
+    Child, Closing, Disposal, DropReason, FailedAttempt, Failure, Invocation, Json, JsonPart,
+    KeptKind, OutboxCall, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement, TaskId,
+    TaskState, Timestamp, Verdict,
 };
 use serde_json::Value;
 
@@ -380,8 +380,11 @@ fn backoff_of_celery_waits_as_celery_was_recorded_to_wait() {
         })
         .collect();
     let mut marks = RetryMarks::default();
-    let mut wait = |retries| policy.next(retries, &mut marks, None, NOW, 0.7);
-    let ours: Vec<u64> = (0..).map_while(|retries| wait(retries)).map(|it| it.as_secs()).collect();
+    let wait = |retries| {
+        let attempt = FailedAttempt { retries, asked: None, now: NOW, chance: 0.7 };
+        policy.next(&attempt, &mut marks)
+    };
+    let ours: Vec<u64> = (0..).map_while(wait).map(|it| it.as_secs()).collect();
     assert_eq!(ours, waits);
     assert_eq!(waits, [2, 4, 8]);
 
