@@ -10,6 +10,8 @@
 
 mod admit;
 mod backoff;
+mod breaker;
+mod budget;
 mod claims;
 mod consumer;
 mod event;
@@ -17,7 +19,10 @@ mod in_order;
 mod keeper;
 mod modules;
 mod pipeline;
+mod restraint;
 mod running;
+#[cfg(test)]
+mod samples;
 mod services;
 mod settler;
 mod steps;

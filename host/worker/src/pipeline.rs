@@ -14,13 +14,14 @@ use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
 use lovage_core::ports::{Clock, Registry, Sandbox};
 use lovage_core::{
     Closing, Death, Delivery, Disposal, Grant, Job, Kept, KeptKind, Limits, Outcome, Report, Usage,
-    Verdict, decide,
+    Verdict,
 };
 use tracing::{error, warn};
 
 use crate::admit::admit;
 use crate::claims::{Answer, Claims, Instead, Right, instead};
 use crate::event::{Event, Observer, tell_logs};
+use crate::restraint::Restraint;
 use crate::services::Services;
 use crate::settler::Settler;
 
@@ -33,6 +34,7 @@ pub(crate) struct Pipeline {
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) services: Arc<Services>,
     pub(crate) claims: Claims,
+    pub(crate) restraint: Restraint,
     pub(crate) settler: Settler,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -57,12 +59,15 @@ impl Pipeline {
             Ok(job) => job,
             Err(verdict) => return self.conclude(*verdict, Usage::default(), None).await,
         };
+        if let Some(wait) = self.restraint.wait(&job, self.clock.now()) {
+            return self.do_instead(*job, Answer::Later(wait)).await;
+        }
         match self.claims.claim(&job).await {
             Some(Answer::Run(right)) => {
                 let report = self.run(&job, right.map(|right| right.grant)).await;
                 tell_logs(&job, &report);
                 let usage = report.usage;
-                let verdict = decide(*job, report, self.clock.now(), fastrand::f64());
+                let verdict = self.restraint.decide(*job, report, self.clock.now());
                 self.conclude(verdict, usage, right).await;
             }
             Some(answer) => self.do_instead(*job, answer).await,

@@ -16,6 +16,7 @@ use crate::consumer::consume;
 use crate::event::Observer;
 use crate::keeper::{Keeping, hold, stop, sweep};
 use crate::pipeline::Pipeline;
+use crate::restraint::Restraint;
 use crate::services::Services;
 use crate::settler::Settler;
 
@@ -123,6 +124,7 @@ impl Worker {
             sandbox: Arc::clone(&ports.sandbox),
             services: Arc::clone(&ports.services),
             claims,
+            restraint: Restraint::default(),
             settler,
             clock: ports.clock,
             observer: ports.observer,

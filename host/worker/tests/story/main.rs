@@ -37,6 +37,15 @@ async fn the_last_retry_that_fails_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_whose_breaker_is_open_is_handed_back_without_being_run() {
+    let stage = Stage::new([Outcome::Fail(failure())]);
+    stage.deliver(&envelope("demo.guarded", "1", "{}")).await;
+    assert_eq!(stage.story(), ["run", "result FAILURE", "keep Dead"]);
+    stage.deliver(&envelope("demo.guarded", "2", "{}")).await;
+    assert_eq!(stage.story(), ["release later"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_task_is_parked_and_its_caller_told() {
     let stage = Stage::new([]);
     stage.deliver(&envelope("demo.nobody", "1", "{}")).await;

@@ -72,7 +72,8 @@ impl Stage {
         let services =
             Arc::new(Services::new(Arc::clone(&world) as _, ledger.clone(), Arc::clone(&clock)));
         let modules = Modules::default();
-        let text = r#"{"v":1,"module":"demo","tasks":[{"name":"demo.add"},{"name":"demo.stuck"}]}"#;
+        let text = r#"{"v":1,"module":"demo","tasks":[{"name":"demo.add"},{"name":"demo.stuck"},
+            {"name":"demo.guarded","breaker":{"min_calls":1}}]}"#;
         let module = Module {
             digest: Digest::from_bytes([1; 32]),
             manifest: Manifest::parse(text).unwrap(),
