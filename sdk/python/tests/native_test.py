@@ -155,7 +155,7 @@ class NativeTasks(unittest.TestCase):
 class EventLoop(unittest.TestCase):
     def test_coroutines_run_where_there_are_no_sockets(self):
         async def one(number):
-            await asyncio.sleep(0.001 * number)
+            await asyncio.sleep(0.001 * number)  # because it is the loop under test
             return number
 
         async def all_of_them():
