@@ -11,6 +11,7 @@
 mod cli;
 mod commands;
 mod config;
+mod inert;
 mod modules;
 mod signals;
 mod telemetry;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => commands::dev::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Dlq(command) => commands::dlq::run(&command),
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Compile(arguments) => commands::compile::run(&arguments),
         Command::Executor => commands::executor::run(),

@@ -12,18 +12,20 @@ use async_trait::async_trait;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
-use lovage_core::ports::{Broker, Clock, Ledger, PortError, ResultBackend, Settle};
+use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
 use lovage_core::{ResultRecord, TaskId, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
 use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
-use lovage_stores::redis::{RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions};
+use lovage_stores::redis::{
+    Durability, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
+};
 use lovage_stores::sqlite::{
     LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions, SqliteResults,
 };
-use lovage_worker::{InOrder, Modules, Observer, Options, Ports, Services};
-use tracing::warn;
+use lovage_worker::{EffectSink, InOrder, Modules, Observer, Options, Ports, Services};
+use tracing::{info, warn};
 
 use crate::config::Config;
 
@@ -34,11 +36,13 @@ pub(crate) struct Wired {
     pub(crate) executors: Arc<Executors>,
     pub(crate) compiler: Compiler,
     pub(crate) modules: Arc<Modules>,
+    pub(crate) kept: Arc<dyn KeptMessages>,
 }
 
 /// Where work comes from and where it goes.
 struct Ends {
     broker: Arc<dyn Broker>,
+    kept: Arc<dyn KeptMessages>,
     results: Arc<dyn ResultBackend>,
     ledger: Option<Arc<dyn Ledger>>,
     settle: Arc<dyn Settle>,
@@ -69,8 +73,9 @@ pub(crate) async fn wire(
     observer: Option<Arc<dyn Observer>>,
 ) -> anyhow::Result<Wired> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Ends { broker, results, ledger, settle } = patiently(config, &clock).await?;
-    let services = Services::new(results, ledger.clone(), Arc::clone(&clock));
+    let Ends { broker, kept, results, ledger, settle } = patiently(config, &clock).await?;
+    let services = Services::new(results, ledger.clone(), Arc::clone(&clock))
+        .on_trial(config.failpoint.clone(), effect_sink(config)?);
     let services = Arc::new(services);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = lovage_executors::Options::new(&program, ["executor"]);
@@ -91,7 +96,7 @@ pub(crate) async fn wire(
         clock,
         observer,
     };
-    Ok(Wired { ports, options: worker_options(config), executors, compiler, modules })
+    Ok(Wired { ports, options: worker_options(config), executors, compiler, modules, kept })
 }
 
 /// Where calls are sent and their results are read, for a client that takes no work.
@@ -105,6 +110,33 @@ pub(crate) async fn client(
     let config = Config { ledger: false, ..config.clone() };
     let Ends { broker, results, .. } = ends(&config, &clock).await?;
     Ok((broker, config.result_backend.is_some().then_some(results)))
+}
+
+/// What was kept, for a person who looks after it.
+pub(crate) struct Keeping {
+    pub(crate) kept: Arc<dyn KeptMessages>,
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Keeping {
+    /// Reaches what is kept, and the ledger that knows the calls.
+    ///
+    /// # Errors
+    /// When a URL means nothing here, or what it means cannot be reached.
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Ends { broker, kept, ledger, .. } = ends(config, &clock).await?;
+        Ok(Self { kept, ledger, broker })
+    }
+
+    /// Ends the sessions. That one could not be ended harms nobody: its lease runs out.
+    pub(crate) async fn leave(self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.leave().await.ok();
+        }
+        self.broker.leave().await.ok();
+    }
 }
 
 /// Joins the ends, and tries again for a while when a server or a file is not to be had at once: a
@@ -125,6 +157,12 @@ async fn patiently(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<En
     }
 }
 
+/// Where a test counts what leaves; nowhere otherwise.
+fn effect_sink(config: &Config) -> anyhow::Result<EffectSink> {
+    let Some(path) = &config.effect_sink else { return Ok(EffectSink::default()) };
+    EffectSink::open(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn worker_options(config: &Config) -> Options {
     Options {
         slots: config.slots,
@@ -138,6 +176,7 @@ fn worker_options(config: &Config) -> Options {
         limits: config.limits,
         lease: config.lease,
         drain: config.drain,
+        failpoint: config.failpoint.clone(),
     }
 }
 
@@ -188,9 +227,11 @@ async fn sqlite_ends(
         Arc::new(SqliteSettle::start(Arc::clone(&broker), participants).await?)
     } else {
         let broker = Arc::clone(&broker) as _;
-        Arc::new(InOrder::new(broker, Arc::clone(&results), ledger.clone()))
+        let in_order = InOrder::new(broker, Arc::clone(&results), ledger.clone());
+        Arc::new(in_order.on_trial(config.failpoint.clone()))
     };
-    Ok(Ends { broker, results, ledger, settle })
+    let kept = Arc::clone(&broker) as _;
+    Ok(Ends { broker, kept, results, ledger, settle })
 }
 
 async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow::Result<Ends> {
@@ -204,7 +245,13 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     let mut parts = Vec::new();
     let mut ledger: Option<Arc<dyn Ledger>> = None;
     if config.ledger {
-        ledger = Some(Arc::new(RedisLedger::start(&options).await?));
+        let started = RedisLedger::start(&options).await?;
+        // What the server may forget nobody can promise: said once, at every start.
+        match started.durability() {
+            Durability::EveryWrite => info!("The ledger's server: {}", Durability::EveryWrite),
+            weaker => warn!("The ledger's server: {weaker}"),
+        }
+        ledger = Some(Arc::new(started));
         parts.push(RedisLedger::part(&options));
     }
     let is_one = match &backend {
@@ -220,9 +267,11 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
         Arc::new(RedisSettle::new(broker.clone(), parts))
     } else {
         let broker = Arc::new(broker.clone()) as _;
-        Arc::new(InOrder::new(broker, Arc::clone(&results), ledger.clone()))
+        let in_order = InOrder::new(broker, Arc::clone(&results), ledger.clone());
+        Arc::new(in_order.on_trial(config.failpoint.clone()))
     };
-    Ok(Ends { broker: Arc::new(broker), results, ledger, settle })
+    let broker = Arc::new(broker);
+    Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
 }
 
 async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn ResultBackend>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Change, Claim, Claimed, End, Grant, Job, LedgerKey, LedgerWrite, ParkReason, Payload,
+    Change, Claim, Claimed, Disposal, End, Grant, Job, LedgerKey, LedgerWrite, ParkReason, Payload,
     Settlement, TaskId, Timestamp, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -56,9 +56,11 @@ pub(crate) struct Right {
 }
 
 impl Right {
-    /// What the ledger is to record of a verdict.
-    pub(crate) fn write(&self, verdict: &Verdict) -> LedgerWrite {
+    /// What the ledger is to record of a verdict that ends its delivery so. A delivery that goes back
+    /// is not over, whatever was decided: its next claim must find the call free.
+    pub(crate) fn write(&self, verdict: &Verdict, disposal: &Disposal) -> LedgerWrite {
         let change = match &verdict.settlement {
+            _ if matches!(disposal, Disposal::Release(_)) => Change::Release,
             Settlement::Succeed { .. } => Change::End(End::Done),
             Settlement::Bury(_) | Settlement::Drop(_) => Change::End(End::Failed),
             Settlement::Park(_) => Change::End(End::Parked),
@@ -127,6 +129,10 @@ impl Claims {
             }
             Claimed::Over { end: End::Parked, verdict: None, grant, .. } => {
                 Answer::CrashLoop(right(grant))
+            }
+            // Of an explicit key it may be another call's attempt: whose caller waits for its end.
+            Claimed::Stale { settled: true, remaining, .. } if job.key_is_explicit => {
+                Answer::Later(remaining.max(UNFINISHED))
             }
             Claimed::Stale { settled: true, .. } => Answer::Known,
             Claimed::Over { verdict, grant, .. } | Claimed::Stale { verdict, grant, .. } => {
@@ -232,6 +238,10 @@ pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> Instead {
         |settlement| Verdict { invocation, task, digest, key_is_explicit, settlement, at: now };
     match answer {
         Answer::Finish(settlement, right) => Instead::Settle(verdict(settlement), Some(right)),
+        // Whoever waits for a person waits beside the first one: its caller has nothing to be told yet.
+        Answer::Repeat(settlement @ Settlement::Park(_)) => {
+            Instead::Settle(verdict(settlement), None)
+        }
         Answer::Repeat(settlement) => Instead::Tell(verdict(settlement)),
         Answer::Later(wait) => {
             Instead::Settle(verdict(Settlement::Release(Some(now.after(spread(wait))))), None)

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lovage_core::ports::{Broker, Ledger, PortError, ResultBackend, Settle};
-use lovage_core::{Closing, Disposal, LedgerWrite, Recorded};
+use lovage_core::{Change, Closing, Disposal, LedgerWrite, Recorded};
+
+use crate::failpoint::{Failpoint, Passage};
 
 /// Makes verdicts true step by step.
 ///
@@ -16,6 +18,7 @@ pub struct InOrder {
     broker: Arc<dyn Broker>,
     results: Arc<dyn ResultBackend>,
     ledger: Option<Arc<dyn Ledger>>,
+    failpoint: Failpoint,
 }
 
 /// How far one closing has come.
@@ -34,7 +37,24 @@ impl InOrder {
         results: Arc<dyn ResultBackend>,
         ledger: Option<Arc<dyn Ledger>>,
     ) -> Self {
-        Self { broker, results, ledger }
+        Self { broker, results, ledger, failpoint: Failpoint::default() }
+    }
+
+    /// The same, for a test: it dies at a failpoint.
+    #[must_use]
+    pub fn on_trial(self, failpoint: Failpoint) -> Self {
+        Self { failpoint, ..self }
+    }
+
+    /// Says where every closing is that ends its call, and every one that retries it.
+    fn pass(&self, batch: &[Closing], ended: Passage, retried: Option<Passage>) {
+        for write in batch.iter().filter_map(|closing| closing.ledger.as_ref()) {
+            match (write.change, retried) {
+                (Change::End(_), _) => self.failpoint.pass(ended),
+                (Change::Retry { .. }, Some(retried)) => self.failpoint.pass(retried),
+                _ => {}
+            }
+        }
     }
 
     async fn record(&self, batch: &[Closing], progress: &mut [Progress]) {
@@ -141,9 +161,13 @@ impl Settle for InOrder {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
         let mut progress: Vec<_> = batch.iter().map(|_| Progress::Going).collect();
         self.record(batch, &mut progress).await;
+        self.pass(batch, Passage::Ended, Some(Passage::RetryRecorded));
         self.store(batch, &mut progress).await;
+        self.pass(batch, Passage::ResultStored, None);
         self.publish(batch, &mut progress).await;
+        self.pass(batch, Passage::SuccessorsPublished, Some(Passage::RetryPublished));
         self.settle_ledger(batch, &mut progress).await;
+        self.pass(batch, Passage::Settled, None);
         self.close(batch, &mut progress).await;
         let outcome = |progress| match progress {
             Progress::Going | Progress::Lost => Ok(()),

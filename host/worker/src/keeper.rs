@@ -32,16 +32,8 @@ pub(crate) async fn hold(keeping: Keeping) {
     loop {
         // Whether it was time or a wish makes no difference.
         let _ = tokio::time::timeout(pause, wake.notified()).await;
-        let held = match renew(&*broker, ledger.as_deref()).await {
-            Ok(lost) => {
-                stop(&*sandbox, running, |attempt| lost.has(attempt));
-                true
-            }
-            Err(failed) => {
-                error!(error = &failed as &dyn std::error::Error, "Cannot renew a lease");
-                false
-            }
-        };
+        let (lost, held) = renew(&*broker, ledger.as_deref()).await;
+        stop(&*sandbox, running, |attempt| lost.has(attempt));
         if held {
             (renewed, pause) = (Instant::now(), lease / 3);
         } else {
@@ -77,25 +69,33 @@ impl Lost {
     }
 }
 
-async fn renew(broker: &dyn Broker, ledger: Option<&dyn Ledger>) -> Result<Lost, PortError> {
-    let receipts: HashSet<Receipt> = broker.renew().await?.into_iter().collect();
-    if !receipts.is_empty() {
-        warn!(deliveries = receipts.len(), "A lease ran out; others have this work now");
+/// Renews both leases, the ledger's also when the broker cannot be reached. Returns what was lost,
+/// and whether both are held now.
+async fn renew(broker: &dyn Broker, ledger: Option<&dyn Ledger>) -> (Lost, bool) {
+    let mut held = true;
+    let mut failed = |error: &PortError| {
+        held = false;
+        error!(error = error as &dyn std::error::Error, "Cannot renew a lease");
+    };
+    let mut lost = Lost { receipts: HashSet::new(), session: None };
+    match broker.renew().await {
+        Ok(receipts) => lost.receipts.extend(receipts),
+        Err(error) => failed(&error),
     }
-    let session = match ledger {
-        None => None,
-        Some(ledger) => match ledger.renew().await {
-            Ok(Renewed::Held) => None,
+    if !lost.receipts.is_empty() {
+        warn!(deliveries = lost.receipts.len(), "A lease ran out; others have this work now");
+    }
+    if let Some(ledger) = ledger {
+        match ledger.renew().await {
+            Ok(Renewed::Held) => {}
             Ok(Renewed::Lost(session)) => {
                 warn!("The ledger's lease ran out; others may have this work now");
-                Some(session)
+                lost.session = Some(session);
             }
-            // What the broker said must not be lost over it.
-            Err(error) if receipts.is_empty() => return Err(error),
-            Err(_) => None,
-        },
-    };
-    Ok(Lost { receipts, session })
+            Err(error) => failed(&error),
+        }
+    }
+    (lost, held)
 }
 
 /// Gives the work of dead sessions back and wakes what is due, for ever.

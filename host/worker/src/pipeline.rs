@@ -21,6 +21,7 @@ use tracing::{error, warn};
 use crate::admit::admit;
 use crate::claims::{Answer, Claims, Instead, Right, instead};
 use crate::event::{Event, Observer, tell_logs};
+use crate::failpoint::{Failpoint, Passage};
 use crate::restraint::Restraint;
 use crate::services::Services;
 use crate::settler::Settler;
@@ -38,6 +39,7 @@ pub(crate) struct Pipeline {
     pub(crate) settler: Settler,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) failpoint: Failpoint,
 }
 
 /// How often a call is run whose executor dies under it; the last time it has failed.
@@ -46,7 +48,10 @@ const CRASHES_MAX: u32 = 3;
 impl Pipeline {
     /// Takes a delivery through its life. When this returns, it is settled or no longer ours.
     pub(crate) async fn live(&self, delivery: Delivery) {
-        let invocation = match decode(delivery, &self.accept) {
+        self.failpoint.pass(Passage::Reserved);
+        let decoded = decode(delivery, &self.accept);
+        self.failpoint.pass(Passage::Decoded);
+        let invocation = match decoded {
             Ok(invocation) => invocation,
             Err(undecoded) => {
                 let (queue, code) = (undecoded.delivery.queue.as_str(), undecoded.error.code());
@@ -64,7 +69,9 @@ impl Pipeline {
         }
         match self.claims.claim(&job).await {
             Some(Answer::Run(right)) => {
+                self.failpoint.pass(Passage::Claimed);
                 let report = self.run(&job, right.map(|right| right.grant)).await;
+                self.failpoint.pass(Passage::GuestReturned);
                 tell_logs(&job, &report);
                 let usage = report.usage;
                 let verdict = self.restraint.decide(*job, report, self.clock.now());
@@ -78,9 +85,9 @@ impl Pipeline {
 
     /// Makes a verdict true.
     async fn conclude(&self, verdict: Verdict, usage: Usage, right: Option<Right>) {
-        let mut closing = close(&verdict, &self.close);
-        closing.ledger = right.map(|right| right.write(&verdict));
-        self.settle(closing).await;
+        let closing = close(&verdict, &self.close);
+        let write = right.map(|right| right.write(&verdict, &closing.disposal));
+        self.settle(closing.recorded(write)).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
     }
 
@@ -101,13 +108,17 @@ impl Pipeline {
         self.observe(&Event::Known { invocation: &invocation });
     }
 
-    /// Runs a job. When its executor dies, nobody knows whose fault it was: the job is run again, in
-    /// another one, until it has been there too often when that happened.
+    /// Runs a job. When its executor dies, nobody knows whose fault it was: all that were in it are
+    /// run again, each alone, so that only the one who fells executors can do it again.
     async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
         let mut crashes = 0;
         loop {
-            let attempt = self.services.running.enter(job, grant);
-            let report = self.sandbox.run(attempt.number, job).await;
+            let attempt = self.services.enter(job, grant);
+            let run = match crashes {
+                0 => self.sandbox.run(attempt.number, job),
+                _ => self.sandbox.run_alone(attempt.number, job),
+            };
+            let report = self.failpoint.begin(Passage::Instantiated, run).await;
             let lost = matches!(report.outcome, Outcome::Killed { death: Death::ExecutorLost, .. });
             crashes += u32::from(lost);
             if !lost || crashes == CRASHES_MAX {
@@ -119,8 +130,10 @@ impl Pipeline {
     }
 
     async fn settle(&self, closing: Closing) {
-        let receipt = closing.receipt;
-        let Err(refused) = self.settler.settle(closing).await else { return };
+        let (receipt, end) = (closing.receipt, last_passage(&closing));
+        let Err(refused) = self.settler.settle(closing).await else {
+            return end.into_iter().for_each(|end| self.failpoint.pass(end));
+        };
         if refused.is_transient() {
             // The worker is stopping: the lease, or its end, gives the delivery back.
             return;
@@ -139,5 +152,14 @@ impl Pipeline {
         if let Some(observer) = &self.observer {
             observer.observe(event);
         }
+    }
+}
+
+/// What a delivery passes last, where it leaves the queue.
+fn last_passage(closing: &Closing) -> Option<Passage> {
+    match closing.disposal {
+        Disposal::Acknowledge => Some(Passage::Acked),
+        Disposal::Keep(_) => Some(Passage::DlqPublished),
+        Disposal::Release(_) => None,
     }
 }

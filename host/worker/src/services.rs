@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lovage_core::frames::{HostCall, HostReply};
+use lovage_core::frames::{HostCall, HostReply, OnDoubt};
 use lovage_core::ports::{Clock, HostServices, Ledger, ResultBackend};
-use lovage_core::{JobNumber, Json, ResultRecord, TaskState};
+use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskState};
 
-use crate::running::{Attempt, Running};
+use crate::effect_sink::EffectSink;
+use crate::failpoint::{Failpoint, Passage};
+use crate::running::{Attempt, Guard, Running};
 use crate::steps;
 
 /// Answers host calls on behalf of one worker.
@@ -16,6 +18,8 @@ pub struct Services {
     ledger: Option<Arc<dyn Ledger>>,
     clock: Arc<dyn Clock>,
     pub(crate) running: Running,
+    failpoint: Failpoint,
+    sink: EffectSink,
 }
 
 /// States that Celery keeps for itself; a task may not set them by hand.
@@ -35,7 +39,44 @@ impl Services {
         ledger: Option<Arc<dyn Ledger>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { results, ledger, clock, running: Running::default() }
+        let (running, failpoint, sink) = Default::default();
+        Self { results, ledger, clock, running, failpoint, sink }
+    }
+
+    /// The same, for a test: it dies at a failpoint, and counts in a sink what leaves.
+    #[must_use]
+    pub fn on_trial(self, failpoint: Failpoint, sink: EffectSink) -> Self {
+        Self { failpoint, sink, ..self }
+    }
+
+    /// Registers an attempt for as long as the guard lives.
+    pub(crate) fn enter(&self, job: &Job, grant: Option<Grant>) -> Guard<'_> {
+        self.sink.run(&job.invocation.id, || self.clock.now());
+        self.running.enter(job, grant)
+    }
+
+    async fn begin_step(
+        &self,
+        attempt: &Attempt,
+        name: &str,
+        input: &str,
+        doubt: OnDoubt,
+    ) -> HostReply {
+        let reply = steps::begin(self.ledger.as_deref(), attempt, name, input, doubt).await;
+        if let HostReply::StepRun(key) = &reply {
+            self.failpoint.pass(Passage::StepBegun);
+            self.sink.effect(key, &attempt.task_id, || self.clock.now());
+            self.failpoint.pass(Passage::EffectSent);
+        }
+        reply
+    }
+
+    async fn commit_step(&self, attempt: &Attempt, name: &str, value: &str) -> HostReply {
+        let reply = steps::commit(self.ledger.as_deref(), attempt, name, value).await;
+        if reply == HostReply::Done {
+            self.failpoint.pass(Passage::StepCommitted);
+        }
+        reply
     }
 
     async fn progress(&self, attempt: Attempt, state: &str, meta: &str) -> HostReply {
@@ -74,11 +115,9 @@ impl HostServices for Services {
         match call {
             HostCall::Progress { state, meta } => self.progress(attempt, state, meta).await,
             HostCall::StepBegin { name, input, doubt } => {
-                steps::begin(self.ledger.as_deref(), &attempt, name, input, doubt).await
+                self.begin_step(&attempt, name, input, doubt).await
             }
-            HostCall::StepCommit { name, value } => {
-                steps::commit(self.ledger.as_deref(), &attempt, name, value).await
-            }
+            HostCall::StepCommit { name, value } => self.commit_step(&attempt, name, value).await,
             HostCall::StepAbandon { name } => {
                 steps::abandon(self.ledger.as_deref(), &attempt, name).await
             }

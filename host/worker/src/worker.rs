@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::claims::Claims;
 use crate::consumer::consume;
 use crate::event::Observer;
+use crate::failpoint::Failpoint;
 use crate::keeper::{Keeping, hold, stop, sweep};
 use crate::pipeline::Pipeline;
 use crate::restraint::Restraint;
@@ -56,6 +57,8 @@ pub struct Options {
     pub lease: Duration,
     /// How long a drain waits for what runs before it hands it back.
     pub drain: Duration,
+    /// Where a test has it die; nowhere, by default.
+    pub failpoint: Failpoint,
 }
 
 /// How a worker is told to end. Clones tell the same worker.
@@ -128,6 +131,7 @@ impl Worker {
             settler,
             clock: ports.clock,
             observer: ports.observer,
+            failpoint: options.failpoint,
         });
         let jobs = TaskTracker::new();
         let _settling = AbortOnDropHandle::new(tokio::spawn(settling));

@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
     Config::read(&layers)?;
     if arguments.json {
         let mut all = serde_json::Map::new();
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| !key.is_hidden) {
             let (value, origin) = layers.get(key.path);
             let entry = serde_json::json!({
                 "value": masked(value), "origin": origin.to_string(), "doc": key.doc,
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
     }
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["setting", "value", "from", "what it is"]);
-    for key in KEYS {
+    for key in KEYS.iter().filter(|key| !key.is_hidden) {
         let (value, origin) = layers.get(key.path);
         table.add_row([key.path, &masked(value), &origin.to_string(), key.doc]);
     }

@@ -11,6 +11,7 @@ use lovage_worker::{Event, Observer};
 
 use crate::cli::DevArguments;
 use crate::config::Config;
+use crate::inert::inert;
 use crate::telemetry;
 
 /// Runs the embedded queue and a worker until it is told to end.
@@ -57,8 +58,8 @@ impl Observer for LiveLines {
         match event {
             Event::Settled { verdict, usage } => println!("  {}", line(verdict, usage)),
             Event::Known { invocation } => {
-                let id: String = invocation.id.as_str().chars().take(8).flat_map(inert).collect();
-                let name: String = invocation.shown_name().chars().flat_map(inert).collect();
+                let id: String = invocation.id.as_str().chars().take(8).collect();
+                let (id, name) = (inert(&id), inert(&invocation.shown_name()));
                 println!("  {name}  {id}  dup  done before");
             }
             Event::Quarantined { queue, code } => {
@@ -93,21 +94,7 @@ fn line(verdict: &Verdict, usage: &Usage) -> String {
         format!("{} KiB", usage.memory_bytes >> 10),
     );
     // Names, ids and messages come from anyone: nothing in them may act on the terminal.
-    text.trim_end().chars().flat_map(inert).collect()
-}
-
-/// A character, or its escape when a terminal would act on it.
-fn inert(character: char) -> Vec<char> {
-    if character.is_control() || is_bidirectional(character) {
-        character.escape_unicode().collect()
-    } else {
-        vec![character]
-    }
-}
-
-/// Whether a character changes the direction of what follows it.
-fn is_bidirectional(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    inert(text.trim_end())
 }
 
 /// A number in a person's digits: 1200000 is `1.2M`.
@@ -124,17 +111,11 @@ fn scaled(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{inert, scaled};
+    use super::scaled;
 
     #[test]
     fn numbers_are_short() {
         let texts = [0, 999, 1_200, 1_200_000, 3_000_000_000].map(scaled);
         assert_eq!(texts, ["0", "999", "1.2k", "1.2M", "3.0G"]);
-    }
-
-    #[test]
-    fn nothing_acts_on_the_terminal() {
-        let text: String = "a\u{1b}[31mé\u{202e}".chars().flat_map(inert).collect();
-        assert_eq!(text, "a\\u{1b}[31mé\\u{202e}");
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod dev;
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod executor;
 pub(crate) mod worker;

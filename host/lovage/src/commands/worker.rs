@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lovage_worker::{Drained, Observer, Shutdown, Worker};
+use lovage_worker::{Drained, Observer, Shutdown, Worker, unpark};
 use tracing::info;
 
 use crate::cli::WorkerArguments;
@@ -41,7 +41,7 @@ pub(super) async fn work(
     interrupted: bool,
     say: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
-    let Wired { ports, options, executors, compiler, modules } =
+    let Wired { ports, options, executors, compiler, modules, kept } =
         wiring::wire(config, observer).await?;
     if let Some(folder) = &config.modules {
         modules::load_folder(folder, &compiler, &*ports.sandbox, &modules).await?;
@@ -56,7 +56,12 @@ pub(super) async fn work(
         config.executors,
         names.join(" ")
     ));
-    let Drained { handed_back } = Worker::new(ports, options).run(shutdown).await?;
+    let unparking = unpark(&*kept, &*modules, &config.queues);
+    let working = Worker::new(ports, options).run(shutdown);
+    let Drained { handed_back } = tokio::select! {
+        drained = working => drained?,
+        never = unparking => match never {},
+    };
     executors.stop().await;
     info!(handed_back, "Stopped");
     Ok(signals.exit_code())

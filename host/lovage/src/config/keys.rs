@@ -9,10 +9,16 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// What it is, with its unit.
     pub(crate) doc: &'static str,
+    /// Whether it is for tests alone, and not shown.
+    pub(crate) is_hidden: bool,
 }
 
 const fn key(path: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key { path, default, doc }
+    Key { path, default, doc, is_hidden: false }
+}
+
+const fn hidden(path: &'static str, doc: &'static str) -> Key {
+    Key { path, default: "", doc, is_hidden: true }
 }
 
 /// The keys, in the order in which they are shown. Names are Celery's where Celery has one.
@@ -45,6 +51,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("worker.lease", "30", "seconds that work stays reserved for a worker that is silent"),
     key("worker.ledger", "true", "check calls against a ledger, so that each happens once"),
     key("worker.drain", "25", "seconds that a stopping worker waits for what runs"),
+    hidden("worker.failpoint", "NAME:N kills the worker the N-th time that it passes a place"),
+    hidden("worker.effect_sink", "file to which runs and effects of steps are appended"),
     key("sandbox.memory", "128MiB", "memory of an attempt, over all memories and tables"),
     key("sandbox.fuel", "1000000000000", "units of fuel of an attempt, about one an instruction"),
     key("sandbox.cpu_time", "30", "seconds of CPU time of an attempt"),

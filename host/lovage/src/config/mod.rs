@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::bail;
 use lovage_celery::Accept;
 use lovage_core::{Limits, QueueName};
+use lovage_worker::Failpoint;
 
 pub(crate) use keys::KEYS;
 pub(crate) use layers::Layers;
@@ -42,6 +43,10 @@ pub(crate) struct Config {
     /// Executor processes.
     pub(crate) executors: usize,
     pub(crate) drain: Duration,
+    /// Where a test has the worker die.
+    pub(crate) failpoint: Failpoint,
+    /// Where a test counts what leaves.
+    pub(crate) effect_sink: Option<PathBuf>,
     pub(crate) modules: Option<PathBuf>,
     /// Where native code is kept.
     pub(crate) cache: PathBuf,
@@ -86,6 +91,10 @@ impl Config {
             slots: if concurrency == 0 { cores * 8 } else { concurrency },
             executors: if executors == 0 { cores } else { executors },
             drain: reader.seconds("worker.drain"),
+            failpoint: reader.failpoint("worker.failpoint"),
+            effect_sink: Some(reader.text("worker.effect_sink"))
+                .filter(|it| !it.is_empty())
+                .map(Into::into),
             modules: Some(reader.text("worker.modules"))
                 .filter(|it| !it.is_empty())
                 .map(Into::into),

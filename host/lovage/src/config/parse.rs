@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lovage_celery::Accept;
+use lovage_worker::Failpoint;
 
 use super::Layers;
 
@@ -69,6 +70,10 @@ impl<'a> Reader<'a> {
         self.read(path, "is no number of seconds", |text| {
             text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         })
+    }
+
+    pub(super) fn failpoint(&mut self, path: &str) -> Failpoint {
+        self.read(path, "is no failpoint, such as claimed:3", |text| text.parse().ok())
     }
 
     pub(super) fn bytes(&mut self, path: &str) -> u64 {

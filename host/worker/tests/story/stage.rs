@@ -14,7 +14,7 @@ use lovage_core::{
     Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord, SessionNumber,
     StepBegin, StepBegun, StepEnd, TaskId, Timestamp,
 };
-use lovage_worker::{Drained, InOrder, Modules, Options, Ports, Services, Shutdown, Worker};
+use lovage_worker::{Drained, Failpoint, InOrder, Modules, Options, Ports, Services, Shutdown, Worker};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -101,6 +101,7 @@ impl Stage {
             limits: Limits::default(),
             lease: LEASE,
             drain: Duration::from_secs(25),
+            failpoint: Failpoint::default(),
         };
         let shutdown = Shutdown::default();
         let worker = tokio::spawn(Worker::new(ports, options).run(shutdown.clone()));
@@ -284,6 +285,11 @@ impl Sandbox for World {
         }
         let outcome = self.outcomes.lock().unwrap().pop_front();
         Report::of(outcome.unwrap_or_else(|| killed(Death::Trapped)))
+    }
+
+    async fn run_alone(&self, number: JobNumber, job: &Job) -> Report {
+        self.tell("alone");
+        self.run(number, job).await
     }
 
     fn cancel(&self, number: JobNumber, death: Death) {
