@@ -27,7 +27,8 @@ pub struct RetryRequest {
     /// Whether the task may say how long to wait (absent: yes).
     #[serde(default)]
     pub honor_retry_after: Option<bool>,
-    /// The kind of waiting, one of [`BACKOFFS`].
+    /// The kind of waiting: `fixed`, `exponential`, `celery`, `full_jitter`, `equal_jitter` or
+    /// `decorrelated`.
     #[serde(default)]
     pub backoff: Option<String>,
     /// The first delay, seconds; not of `fixed` and `celery`.

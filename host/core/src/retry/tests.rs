@@ -195,3 +195,27 @@ fn only_a_policy_that_needs_the_delay_before_leaves_it_in_the_message() {
     RetryPolicy { backoff, ..decorrelated }.next(&failed(1, None), &mut marks);
     assert_eq!(marks.delay, None);
 }
+
+#[test]
+fn the_schema_has_the_same_words() {
+    let schema = include_str!("../../../../wit/manifest.schema.json");
+    let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+    let words = |pointer: &str| {
+        let list = schema.pointer(&format!("/$defs/retry/properties/{pointer}/enum")).unwrap();
+        let mut words: Vec<_> =
+            list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+        words.sort();
+        words
+    };
+    let causes = |wanted: fn(&Cause) -> bool| {
+        let named = Cause::ALL.iter().filter(|cause| wanted(cause)).map(|cause| cause.as_str());
+        let mut names: Vec<_> = named.map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(words("retry_on/items"), causes(|cause| cause.is_retryable()));
+    assert_eq!(words("never_on/items"), causes(|_| true));
+    let mut backoffs = super::request::BACKOFFS.map(str::to_owned);
+    backoffs.sort();
+    assert_eq!(words("backoff"), backoffs);
+}
