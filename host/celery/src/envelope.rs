@@ -79,10 +79,7 @@ pub fn unmark_redelivered(envelope: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The envelope with an edit to each of the two objects that have marks.
-fn edited(
-    envelope: &[u8],
-    edit: impl Fn(&[u8], JsonPart<'_>) -> Option<Edit>,
-) -> Option<Vec<u8>> {
+fn edited(envelope: &[u8], edit: impl Fn(&[u8], JsonPart<'_>) -> Option<Edit>) -> Option<Vec<u8>> {
     let frame = frame(envelope).ok()?;
     let delivery_info = frame.properties.and_then(|part| property(part, "\"delivery_info\""));
     let mut edits: Vec<Edit> = [frame.headers, delivery_info]
@@ -170,9 +167,7 @@ mod tests {
     use bytes::Bytes;
     use lovage_core::Parts;
 
-    use super::{
-        Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered,
-    };
+    use super::{Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered};
 
     const ROUTE: Route<'_> =
         Route { exchange: "", routing_key: "shop", priority: 3, delivery_tag: "t-1" };

@@ -60,7 +60,9 @@ mod yaml;
 pub use accept::{Accept, AcceptError, ContentType};
 pub use close::{CloseSettings, arguments_error, close, quarantine, unsupported};
 pub use decode::decode;
-pub use envelope::{Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered};
+pub use envelope::{
+    Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered,
+};
 pub use error::{DecodeError, Settled, Undecoded};
 pub use follow_ups::call_message;
 pub use iso::{format_timestamp, parse_timestamp};

@@ -120,7 +120,7 @@ pub async fn one_is_shown_with_its_bytes(rig: &impl BrokerRig) {
     let id = ids(&*keeper).await.remove(0);
     let (entry, message) = keeper.get(&id).await.expect("asked").expect("there");
     assert_eq!((entry.id, entry.kept, message), (id.clone(), record(4), original));
-    assert_eq!(keeper.purge(&[id.clone()]).await.expect("purged"), 1);
+    assert_eq!(keeper.purge(std::slice::from_ref(&id)).await.expect("purged"), 1);
     for gone in [id, KeptId("12-34".into()), KeptId("77".into()), KeptId("no id".into())] {
         assert_eq!(keeper.get(&gone).await.expect("asked"), None);
     }

@@ -59,11 +59,11 @@ impl Observer for LiveLines {
             Event::Settled { verdict, usage } => println!("  {}", line(verdict, usage)),
             Event::Known { invocation } => {
                 let id: String = invocation.id.as_str().chars().take(8).collect();
-                let (id, name) = (inert(&id), inert(&invocation.shown_name()));
+                let (id, name) = (inert(&id), inert(invocation.shown_name()));
                 println!("  {name}  {id}  dup  done before");
             }
             Event::Quarantined { queue, code } => {
-                println!("  {queue}: put a message aside: {code}")
+                println!("  {queue}: put a message aside: {code}");
             }
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
         DlqCommand::Purge(arguments) => change::purge(arguments),
     };
     done.map_err(|error| {
-        if error.chain().any(|cause| cause.is::<PortError>()) {
+        if error.chain().any(<dyn std::error::Error>::is::<PortError>) {
             anyhow::anyhow!(
                 "{error:#}\nrun `lovage doctor` with the same broker to see what it needs"
             )
