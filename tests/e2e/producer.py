@@ -149,9 +149,9 @@ def retry(app):
 
 
 @case
-def retried(app, failures):
+def retried(app, failures, headers="{}"):
     """A task that fails so often: every state that a caller can see on the way, and the end."""
-    result = app.send_task("shop.flaky", (int(failures),))
+    result = app.send_task("shop.flaky", (int(failures),), headers=json.loads(headers))
     states = []
     while not states or states[-1] not in ("SUCCESS", "FAILURE"):
         state = result.state
@@ -209,6 +209,12 @@ def send(app, task, arguments, count):
     """Many calls of one task; their ids."""
     arguments = json.loads(arguments)
     return [app.send_task(task, arguments).id for _ in range(int(count))]
+
+
+@case
+def send_later(app, task, arguments, countdown):
+    """One call that is not to run before its time; its id."""
+    return app.send_task(task, json.loads(arguments), countdown=float(countdown)).id
 
 
 @case

@@ -71,3 +71,20 @@ fn ends_while_a_retry_waits(place: &Place) {
     assert_eq!(seen, json!({"value": 1, "state": "SUCCESS"}), "one retry, and not two");
     assert!(worker.terminate().success());
 }
+
+#[test]
+fn a_caller_may_have_fewer_retries_and_not_more() {
+    let _machine = together();
+    let place = Place::redis();
+    let worker = place.worker(&["-c", "2", "-l", "info"]);
+    let retries = |most: usize| {
+        let before = worker.output().matches("Task will be retried").count();
+        let from = worker.output().lines().count();
+        let header = json!({"lovage-retry": {"max": most}}).to_string();
+        assert_eq!(place.see("retried", &["99", &header])["state"], "FAILURE");
+        worker.wait_for_line_from("Task failed for good", from);
+        worker.output().matches("Task will be retried").count() - before
+    };
+    assert_eq!((retries(1), retries(50)), (1, RETRIES));
+    assert!(worker.terminate().success());
+}
