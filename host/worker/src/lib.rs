@@ -9,6 +9,7 @@
 //! of `lovage-core`, and only the binary knows which ones they are.
 
 mod admit;
+mod attempts;
 mod backoff;
 mod breaker;
 mod budget;

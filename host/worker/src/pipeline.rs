@@ -12,11 +12,8 @@ use std::sync::Arc;
 
 use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
 use lovage_core::ports::{Clock, Registry, Sandbox};
-use lovage_core::{
-    Closing, Death, Delivery, Disposal, Grant, Job, Kept, KeptKind, Limits, Outcome, Report, Usage,
-    Verdict,
-};
-use tracing::{error, warn};
+use lovage_core::{Closing, Delivery, Disposal, Job, Kept, KeptKind, Limits, Usage, Verdict};
+use tracing::error;
 
 use crate::admit::admit;
 use crate::claims::{Answer, Claims, Instead, Right, instead};
@@ -41,9 +38,6 @@ pub(crate) struct Pipeline {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) failpoint: Failpoint,
 }
-
-/// How often a call is run whose executor dies under it; the last time it has failed.
-const CRASHES_MAX: u32 = 3;
 
 impl Pipeline {
     /// Takes a delivery through its life. When this returns, it is settled or no longer ours.
@@ -106,27 +100,6 @@ impl Pipeline {
             Instead::Acknowledge => self.settle(known).await,
         }
         self.observe(&Event::Known { invocation: &invocation });
-    }
-
-    /// Runs a job. When its executor dies, nobody knows whose fault it was: all that were in it are
-    /// run again, each alone, so that only the one who fells executors can do it again.
-    async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
-        let mut crashes = 0;
-        loop {
-            let attempt = self.services.enter(job, grant);
-            let run = match crashes {
-                0 => self.sandbox.run(attempt.number, job),
-                _ => self.sandbox.run_alone(attempt.number, job),
-            };
-            let report = self.failpoint.begin(Passage::Instantiated, run).await;
-            let lost = matches!(report.outcome, Outcome::Killed { death: Death::ExecutorLost, .. });
-            crashes += u32::from(lost);
-            if !lost || crashes == CRASHES_MAX {
-                return report;
-            }
-            warn!(task.id = %job.invocation.id, task.name = %job.task.name, crashes,
-                module.digest = %job.module.digest.short(), "An executor died under a task");
-        }
     }
 
     async fn settle(&self, closing: Closing) {

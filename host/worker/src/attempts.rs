@@ -1,0 +1,33 @@
+//! Running a job, as often as it takes to know whose fault an executor's death was.
+
+use lovage_core::{Death, Grant, Job, Outcome, Report};
+use tracing::warn;
+
+use crate::failpoint::Passage;
+use crate::pipeline::Pipeline;
+
+/// How often a call is run whose executor dies under it; the last time it has failed.
+const CRASHES_MAX: u32 = 3;
+
+impl Pipeline {
+    /// Runs a job. When its executor dies, nobody knows whose fault it was: all that were in it are
+    /// run again, each alone, so that only the one who fells executors can do it again.
+    pub(crate) async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
+        let mut crashes = 0;
+        loop {
+            let attempt = self.services.enter(job, grant);
+            let run = match crashes {
+                0 => self.sandbox.run(attempt.number, job),
+                _ => self.sandbox.run_alone(attempt.number, job),
+            };
+            let report = self.failpoint.begin(Passage::Instantiated, run).await;
+            let lost = matches!(report.outcome, Outcome::Killed { death: Death::ExecutorLost, .. });
+            crashes += u32::from(lost);
+            if !lost || crashes == CRASHES_MAX {
+                return report;
+            }
+            warn!(task.id = %job.invocation.id, task.name = %job.task.name, crashes,
+                module.digest = %job.module.digest.short(), "An executor died under a task");
+        }
+    }
+}
