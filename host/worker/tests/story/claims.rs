@@ -6,7 +6,8 @@ use lovage_core::{
     Claimed, Death, End, Failure, Json, LedgerKey, Outcome, Settlement, TaskId, Timestamp,
 };
 
-use crate::stage::{Stage, envelope, failure, grant, killed, value};
+use crate::book::grant;
+use crate::stage::{Stage, envelope, failure, killed, value};
 
 /// What a ledger keeps of a call `id` that returned 5.
 fn five(id: &str) -> Option<bytes::Bytes> {

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use lovage_celery::{Accept, CloseSettings};
 use lovage_core::ports::{Broker, Clock, Ledger, PortError, ResultBackend, Sandbox};
 use lovage_core::{
-    Change, Claim, Claimed, Death, Delivery, Digest, Disposal, End, Failure, Fence, Grant, Job,
-    JobNumber, Json, LedgerKey, LedgerWrite, Limits, Manifest, Message, Module, Outcome,
-    Publication, Receipt, Record, Recorded, Renewed, Report, ResultRecord, SessionNumber,
-    StepBegin, StepBegun, StepEnd, TaskId, Timestamp,
+    Claimed, Death, Delivery, Digest, Disposal, Failure, Job, JobNumber, Json, Limits, Manifest,
+    Message, Module, Outcome, Publication, Receipt, Report, ResultRecord, TaskId, Timestamp,
 };
-use lovage_worker::{Drained, Failpoint, InOrder, Modules, Options, Ports, Services, Shutdown, Worker};
+use lovage_worker::{
+    Drained, Failpoint, InOrder, Modules, Options, Ports, Services, Shutdown, Worker,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -29,7 +29,7 @@ pub(crate) struct Stage {
 }
 
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     story: Mutex<Vec<String>>,
     told: Notify,
     queue: Mutex<VecDeque<Delivery>>,
@@ -40,8 +40,8 @@ struct World {
     renewals_fail: Mutex<bool>,
     lost: Mutex<Vec<Receipt>>,
     stuck: Mutex<HashMap<JobNumber, Arc<Notify>>>,
-    claimed: Mutex<VecDeque<Claimed>>,
-    grants_lost: Mutex<bool>,
+    pub(crate) claimed: Mutex<VecDeque<Claimed>>,
+    pub(crate) grants_lost: Mutex<bool>,
 }
 
 impl Stage {
@@ -190,7 +190,7 @@ impl Stage {
 }
 
 impl World {
-    fn tell(&self, step: impl Into<String>) {
+    pub(crate) fn tell(&self, step: impl Into<String>) {
         self.story.lock().unwrap().push(step.into());
         self.told.notify_waiters();
     }
@@ -302,75 +302,6 @@ impl Sandbox for World {
     async fn describe(&self, _module: &Module) -> Result<Json, Report> {
         Err(Report::of(killed(Death::NotStarted)))
     }
-}
-
-#[async_trait]
-impl Ledger for World {
-    async fn claim(&self, batch: &[Claim]) -> Result<Vec<Claimed>, PortError> {
-        let mut claimed = self.claimed.lock().unwrap();
-        let answer = |claim: &Claim| {
-            self.tell("claim");
-            let fresh = Claimed::Fresh { grant: grant(claim.key), attempt: 0, crashes: 0 };
-            claimed.pop_front().unwrap_or(fresh)
-        };
-        Ok(batch.iter().map(answer).collect())
-    }
-
-    async fn record(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>> {
-        let lost = *self.grants_lost.lock().unwrap();
-        let record = |write: &LedgerWrite| {
-            self.tell(format!("record {}", name(&write.change)));
-            Ok(if lost { Recorded::Lost } else { Recorded::Written })
-        };
-        batch.iter().map(record).collect()
-    }
-
-    async fn settle(&self, batch: &[LedgerWrite]) -> Vec<Result<Recorded, PortError>> {
-        self.tell("close");
-        batch.iter().map(|_| Ok(Recorded::Written)).collect()
-    }
-
-    async fn begin_step(&self, _: &Grant, _: &StepBegin) -> Result<StepBegun, PortError> {
-        Ok(StepBegun::Run)
-    }
-
-    async fn end_step(&self, _: &Grant, _: &str, _: &StepEnd) -> Result<Recorded, PortError> {
-        Ok(Recorded::Written)
-    }
-
-    async fn renew(&self) -> Result<Renewed, PortError> {
-        let lost = std::mem::take(&mut *self.grants_lost.lock().unwrap());
-        Ok(if lost { Renewed::Lost(SessionNumber(1)) } else { Renewed::Held })
-    }
-
-    async fn get(&self, _: &LedgerKey) -> Result<Option<Record>, PortError> {
-        Ok(None)
-    }
-
-    async fn purge(&self, _: &[LedgerKey], _: bool) -> Result<usize, PortError> {
-        Ok(0)
-    }
-
-    async fn leave(&self) -> Result<(), PortError> {
-        self.tell("free");
-        Ok(())
-    }
-}
-
-fn name(change: &Change) -> &'static str {
-    match change {
-        Change::End(End::Done) => "done",
-        Change::End(End::Failed) => "failed",
-        Change::End(End::Parked) => "parked",
-        Change::Retry { .. } => "retry",
-        Change::Release => "release",
-        Change::Settle => "settle",
-    }
-}
-
-/// A right to this record, of the one session there is.
-pub(crate) fn grant(key: LedgerKey) -> Grant {
-    Grant { key, fence: Fence(1), session: SessionNumber(1) }
 }
 
 impl Clock for World {
