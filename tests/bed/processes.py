@@ -75,6 +75,10 @@ class Process:
         """Whether it has not ended yet."""
         return self._child.poll() is None
 
+    def code(self) -> int | None:
+        """How it ended, if it did: its exit code, or less than 0 the signal."""
+        return self._child.poll()
+
     def kill(self):
         """SIGKILL, as a crash would."""
         self._child.kill()
@@ -134,13 +138,19 @@ def free_port() -> int:
 
 
 def lovage_worker(
-    broker, backend, *arguments, log: Path | None = None, more: dict[str, str] | None = None
+    broker,
+    backend,
+    *arguments,
+    log: Path | None = None,
+    more: dict[str, str] | None = None,
+    is_awaited: bool = True,
 ) -> Process:
-    """A Lovage worker on the example modules, ready."""
+    """A Lovage worker on the example modules, ready unless nobody waits for that."""
     command = [places.lovage(), "worker", "-b", broker, "--result-backend", backend]
     command += ["-Q", "celery", "--modules", places.guests(), *arguments]
     process = Process(command, log=log, more=more)
-    process.wait_for_line("ready:")
+    if is_awaited:
+        process.wait_for_line("ready:")
     return process
 
 

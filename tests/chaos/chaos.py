@@ -1,7 +1,8 @@
 """Kill workers under load and count real effects: what is lost, and what happens twice.
 
     chaos.py [--smoke | --duplicated] [--tasks N] [--kills N] [--stops N] [--failpoints N]
-             [--workers N] [--lease S] [--seed N] [--broker redis|sqlite] [--worker lovage|celery]
+             [--workers N] [--lease S] [--seed N] [--keep FOLDER]
+             [--broker redis|sqlite] [--worker lovage|celery]
 
 Every call is accepted by the broker before the first worker starts. Workers are killed (SIGKILL),
 stopped for 1.2 to 3 leases (SIGSTOP, then SIGCONT), or kill themselves at a named place on a call's
@@ -50,7 +51,9 @@ def main() -> int:
               f"--seed {options.seed} repeats this run")  # fmt: skip
     begun = time.monotonic()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lovage-chaos-")))
+        folder = options.keep or stack.enter_context(tempfile.TemporaryDirectory())
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         if options.broker == "redis":
             queue = queues.Redis(stack.enter_context(processes.RedisServer()))
         else:
@@ -71,7 +74,7 @@ def main() -> int:
     head = {"seed": options.seed, "broker": options.broker, "worker": options.worker}
     report = head | report | {"seconds": round(time.monotonic() - begun, 1)}
     print(json.dumps(report, indent=1))
-    write(report)
+    write(report, options.report)
     is_once = report["executions"] == report["tasks"]
     return 0 if judge.is_good(report) and (is_once or not options.duplicated) else 1
 
@@ -88,6 +91,8 @@ def parse():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--lease", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    parser.add_argument("--report", type=Path, help="where its figures go; by default beside bench's")
+    parser.add_argument("--keep", type=Path, help="an empty folder where logs and files stay")
     broker = os.environ.get("BROKER") or "redis"
     parser.add_argument("--broker", default=broker, choices=["redis", "sqlite"])
     parser.add_argument("--worker", default="lovage", choices=["lovage", "celery"])
@@ -118,8 +123,8 @@ def disturb(options, chance, queue, fleet, logicals):
     while True:
         fleet.tend()
         done, now = queue.results(), time.monotonic()
-        if events and done >= events[0][0]:
-            getattr(fleet, events.pop(0)[1])(chance)
+        if events and done >= events[0][0] and getattr(fleet, events[0][1])(chance):
+            events.pop(0)
             moved = time.monotonic()
         if done > before:
             before, moved = done, now
@@ -135,11 +140,11 @@ def disturb(options, chance, queue, fleet, logicals):
         time.sleep(0.01)  # because results are counted by looking
 
 
-def write(report):
+def write(report, path):
     """The same as JSON, where the bench puts its files."""
     folder = places.target() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"chaos-{report['worker']}-{report['broker']}.json"
+    path = path or folder / f"chaos-{report['worker']}-{report['broker']}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from bed import processes, usage
 
 SLOTS = 16
-STARTS_MAX = 10
+# Workers that may end by themselves in one run.
+FAILURES_MAX = 10
 
 # Where a worker can be told to die, each with how often it may pass there before it does. On SQLite,
 # broker, ledger and results are one file and settling is one step in it.
@@ -39,7 +40,7 @@ class Fleet:
         self._queue = queue
         self._folder = folder
         self._armed = armed
-        self._started = 0
+        self._started = self._failures = 0
         self._workers = []
         self.sink = folder / "sink"
         self.sink.touch()
@@ -65,17 +66,20 @@ class Fleet:
         if worker.failpoint:
             self._armed.insert(0, worker.failpoint)
         self._replace(worker)
+        return True
 
     def stop(self, chance):
-        """Has one stand still with all its processes, for longer than its lease."""
-        worker = self._workers[chance.randrange(len(self._workers))]
-        if worker.stands_until:
-            return
+        """Has one stand still with all its processes, for longer than its lease, if one still goes."""
+        going = [worker for worker in self._workers if not worker.stands_until]
+        if not going:
+            return False
+        worker = chance.choice(going)
         worker.family = [worker.pid, *usage.descendants(worker.pid)]
         for pid in worker.family:
             os.kill(pid, signal.SIGSTOP)
         worker.stands_until = time.monotonic() + self._options.lease * chance.uniform(1.2, 3)
         self.stops += 1
+        return True
 
     def tend(self, all_of_them=False):
         """Lets those go on that stood still for long enough, and replaces those that died."""
@@ -86,15 +90,7 @@ class Fleet:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGCONT)
             if not worker.process.running() and not all_of_them:
-                if not worker.failpoint:
-                    raise RuntimeError(f"a worker ended by itself:\n{worker.process.told()}")
-                self.deaths.append((worker.pid, time.time()))
-                self.failpoints += 1
-                self._replace(worker)
-
-    def disarm(self):
-        """Arms nobody any more."""
-        self._armed.clear()
+                self._bury(worker)
 
     def armed(self) -> int:
         """Failpoints at which nobody has died yet."""
@@ -114,6 +110,18 @@ class Fleet:
         for worker in self._workers:
             worker.process.terminate()
 
+    def _bury(self, worker):
+        if worker.failpoint and worker.process.code() == -signal.SIGKILL:
+            self.deaths.append((worker.pid, time.time()))
+            self.failpoints += 1
+        else:
+            # A supervisor would try again, too: one that stands still may hold a file's lock.
+            self._failures += 1
+            if self._failures > FAILURES_MAX:
+                raise RuntimeError(f"workers end by themselves:\n{worker.process.told()}")
+            self._armed[:0] = [worker.failpoint] if worker.failpoint else []
+        self._replace(worker)
+
     def _replace(self, worker):
         self._workers[self._workers.index(worker)] = self._start()
 
@@ -121,16 +129,8 @@ class Fleet:
         self._started += 1
         if self._options.worker == "celery":
             return Worker(self._start_celery(), None)
-        # A supervisor would try again, too: on SQLite a stopped worker may hold the file's lock.
-        for _ in range(STARTS_MAX):
-            failpoint = self._armed.pop(0) if self._armed else ""
-            try:
-                return Worker(self._start_lovage(failpoint), failpoint)
-            except RuntimeError as error:
-                if failpoint:
-                    self._armed.insert(0, failpoint)
-                reason = error
-        raise RuntimeError(f"no worker started in {STARTS_MAX} attempts: {reason}")
+        failpoint = self._armed.pop(0) if self._armed else ""
+        return Worker(self._start_lovage(failpoint), failpoint)
 
     def _start_lovage(self, failpoint):
         more = {
@@ -141,7 +141,7 @@ class Fleet:
         log = self._folder / f"worker-{self._started}.log"
         arguments = ["-c", SLOTS, "-n", f"w{self._started}@%h", "--log-format", "json", "-l", "info"]
         urls = (self._queue.broker, self._queue.backend)
-        return processes.lovage_worker(*urls, *arguments, log=log, more=more)
+        return processes.lovage_worker(*urls, *arguments, log=log, more=more, is_awaited=False)
 
     def _start_celery(self):
         folder = Path(__file__).resolve().parents[1]

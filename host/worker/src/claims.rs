@@ -124,6 +124,12 @@ impl Claims {
             Claimed::Fresh { grant, .. } => Answer::Run(Some(right(grant))),
             Claimed::Busy { remaining } | Claimed::NotYet { remaining } => Answer::Later(remaining),
             Claimed::Mismatch => Answer::Mismatch,
+            // The ledger's own verdict has no words; of an explicit key it may be another call's.
+            Claimed::Over { end: End::Parked, settled: true, verdict: None, .. }
+                if job.key_is_explicit =>
+            {
+                Answer::Repeat(Settlement::Park(ParkReason::CrashLoop))
+            }
             Claimed::Over { settled: true, verdict, .. } => {
                 repeated(&job.invocation.id, verdict.as_deref())
             }

@@ -17,14 +17,17 @@
 
 mod bed;
 mod calls;
+mod chaos;
 mod coexistence;
 mod commands;
+mod crashes;
 mod density;
 mod fairness;
 mod hostile;
 mod kept;
 mod kills;
 mod malformed;
+mod patience;
 mod processes;
 mod reference;
 mod retries;

@@ -1,0 +1,38 @@
+//! Chaos in small: the script that `make chaos` runs, with fewer tasks and fewer deaths.
+
+use std::process::{Command, Output};
+
+use lovage_test_support::paths;
+
+use crate::bed::{alone, together};
+
+#[test]
+fn on_redis_no_effect_is_lost_or_doubled_by_chaos() {
+    let _machine = alone();
+    run(&["--smoke", "--broker", "redis"]);
+}
+
+#[test]
+fn on_sqlite_no_effect_is_lost_or_doubled_by_chaos() {
+    let _machine = alone();
+    run(&["--smoke", "--broker", "sqlite"]);
+}
+
+#[test]
+fn a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_times() {
+    let _machine = together();
+    run(&["--duplicated", "--tasks", "1000", "--lease", "10", "--broker", "redis"]);
+}
+
+/// Runs it to its end, which is good when it says so; it prints its seed.
+fn run(arguments: &[&str]) {
+    let script = paths::repository().join("tests/chaos/chaos.py");
+    let mut command = Command::new(paths::python());
+    command.arg(script).args(arguments).args(["--report", "/dev/null"]);
+    command.env("LOVAGE_BIN", paths::lovage()).env("LOVAGE_GUESTS", paths::guests());
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("BROKER");
+    let Output { status, stdout, stderr } = command.output().expect("a Python");
+    let printed = String::from_utf8_lossy(&stdout);
+    println!("{printed}");
+    assert!(status.success(), "{printed}\n{}", String::from_utf8_lossy(&stderr));
+}
