@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # One profile for everything that compiles, so that the heavy dependencies are compiled once.
 CARGO_FLAGS ?=
 RELEASE := --release $(CARGO_FLAGS)
-# What `make bench` and `make chaos` put the worker on: redis or sqlite.
+# What `make bench` puts the worker on: redis or sqlite.
 BROKER ?= redis
 export BROKER
 
@@ -59,9 +59,10 @@ bench: build ## Measure Lovage beside Celery prefork (BROKER=redis or sqlite).
 	@$(LOVAGE_PYTHON) tests/bench/bench.py
 
 .PHONY: chaos
-chaos: build ## Kill workers under load and count what is lost or doubled (BROKER=redis or sqlite).
+chaos: build ## Kill workers under load and count lost and doubled effects, on Redis, then SQLite.
 	@tests/tools/setup server python
-	@$(LOVAGE_PYTHON) tests/chaos/chaos.py
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker sqlite
 
 .PHONY: fmt
 fmt: ## Format all Rust sources.
