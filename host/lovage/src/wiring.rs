@@ -50,7 +50,7 @@ struct Ends {
 
 /// What a URL means.
 enum Place {
-    Redis(Address),
+    Redis(Box<Address>),
     Sqlite(PathBuf),
     Nowhere,
 }
@@ -191,7 +191,7 @@ async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
             let database = Database::open(&queue, Settings::default()).await?;
             sqlite_ends(config, clock, database, backend).await
         }
-        (Place::Redis(queues), backend) => redis_ends(config, queues, backend).await,
+        (Place::Redis(queues), backend) => redis_ends(config, *queues, backend).await,
         (Place::Nowhere, _) => bail!("broker_url is empty: there is nowhere to take work from"),
     }
 }
@@ -260,7 +260,7 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
         Place::Sqlite(_) => false,
     };
     if let (true, Place::Redis(results)) = (is_one, &backend) {
-        parts.push(RedisResults::part(&redis_results(config, results.clone())));
+        parts.push(RedisResults::part(&redis_results(config, (**results).clone())));
     }
     let results = one_backend(config, backend).await?;
     let settle: Arc<dyn Settle> = if is_one {
@@ -280,7 +280,7 @@ async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn Re
             let database = Database::open(&file, Settings::default()).await?;
             Arc::new(SqliteResults::start(database).await?)
         }
-        Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, address))?),
+        Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, *address))?),
         Place::Nowhere => Arc::new(NoResults),
     })
 }
@@ -334,7 +334,7 @@ fn place(url: &str, prefix: &str) -> anyhow::Result<Place> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {
         "" => Ok(Place::Nowhere),
-        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(Address::parse(url)?)),
+        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(Box::new(Address::parse(url)?))),
         _ if scheme.strip_prefix(prefix).is_some_and(|it| it.starts_with("sqlite")) => {
             Ok(Place::Sqlite(lovage_sqlite::path_of_url(url)?))
         }

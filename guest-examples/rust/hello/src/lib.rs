@@ -35,6 +35,7 @@ fn retry_once(ctx: &Ctx, delay_ms: Option<u64>) -> Result<u32, TaskError> {
 
 /// Waits `ms` milliseconds in short naps, and stops early when its soft time limit is over.
 #[lovage::task(name = "demo.nap")]
+#[expect(clippy::disallowed_methods, reason = "a guest yields to its host by waiting")]
 fn nap(ctx: &Ctx, ms: u64) -> Result<u64, TaskError> {
     for _ in 0..ms / NAP_MS {
         std::thread::sleep(Duration::from_millis(NAP_MS));

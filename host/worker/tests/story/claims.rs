@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use lovage_core::{
-    Claimed, Death, End, Failure, Json, LedgerKey, Outcome, Settlement, TaskId, Timestamp,
+    Claimed, Death, End, Failure, Json, LedgerKey, Outcome, ParkReason, Settlement, TaskId,
+    Timestamp,
 };
 
 use crate::book::grant;
 use crate::stage::{Stage, envelope, failure, killed, value};
 
 /// What a ledger keeps of a call `id` that returned 5.
-fn five(id: &str) -> Option<bytes::Bytes> {
+fn five(id: &str) -> bytes::Bytes {
     let result = Json::parse("5").unwrap();
     let settlement = Settlement::Succeed { result, calls: Vec::new() };
-    Some(settlement.to_recorded(&TaskId::from(id)).unwrap())
+    settlement.to_recorded(&TaskId::from(id)).unwrap()
 }
 
 fn over(end: End, settled: bool, verdict: Option<bytes::Bytes>) -> Claimed {
@@ -53,7 +54,7 @@ async fn who_finds_it_running_or_not_due_comes_again_and_acknowledges_nothing() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_over_for_everybody_is_only_acknowledged() {
-    for verdict in [None, five("1")] {
+    for verdict in [None, Some(five("1"))] {
         let steps = story("1", over(End::Done, true, verdict)).await;
         assert_eq!(steps, ["claim", "acknowledge"]);
     }
@@ -61,7 +62,7 @@ async fn what_is_over_for_everybody_is_only_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn another_call_with_the_same_key_gets_the_result_and_runs_nothing() {
-    let steps = story("2", over(End::Done, true, five("1"))).await;
+    let steps = story("2", over(End::Done, true, Some(five("1")))).await;
     assert_eq!(steps, ["claim", "result SUCCESS", "acknowledge"]);
     let failed = Settlement::Bury(Failure::new("builtins", "ValueError", "no"));
     let failed = failed.to_recorded(&TaskId::from("1")).unwrap();
@@ -71,13 +72,13 @@ async fn another_call_with_the_same_key_gets_the_result_and_runs_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_crash_left_half_told_is_told_without_running_it_again() {
-    let steps = story("1", over(End::Done, false, five("1"))).await;
+    let steps = story("1", over(End::Done, false, Some(five("1")))).await;
     assert_eq!(steps, ["claim", "record done", "result SUCCESS", "close", "acknowledge"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_call_waits_while_the_first_is_half_told() {
-    let steps = story("2", over(End::Done, false, five("1"))).await;
+    let steps = story("2", over(End::Done, false, Some(five("1")))).await;
     assert_eq!(steps, ["claim", "release later"]);
 }
 
@@ -111,6 +112,24 @@ async fn the_same_key_with_other_arguments_never_runs() {
 async fn what_kills_its_workers_is_parked() {
     let steps = story("1", over(End::Parked, false, None)).await;
     assert_eq!(steps, ["claim", "record parked", "result FAILURE", "close", "keep Parked"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_call_waits_while_the_first_waits_for_its_retry() {
+    let grant = grant(LedgerKey::from_bytes([1; 16]));
+    let (remaining, verdict) = (Duration::from_secs(3), None);
+    let claimed = Claimed::Stale { attempt: 1, remaining, settled: true, grant, verdict };
+    assert_eq!(story("2", claimed).await, ["claim", "release later"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_call_is_parked_beside_the_first() {
+    let doubtful = Settlement::Park(ParkReason::AmbiguousStep("charge".into()));
+    let verdict = doubtful.to_recorded(&TaskId::from("1")).ok();
+    let steps = story("2", over(End::Parked, true, verdict)).await;
+    assert_eq!(steps, ["claim", "keep Parked"]);
+    let steps = story("2", over(End::Parked, true, None)).await;
+    assert_eq!(steps, ["claim", "result FAILURE", "keep Parked"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The whole story of a message, told by ports that write down what they are asked.
 
-#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail loudly")]
 
 mod book;
 mod claims;

@@ -117,7 +117,7 @@ impl Stage {
         };
         let before = self.world.story.lock().unwrap().iter().filter(|step| over(step)).count();
         // A story that ends with a run has no closing step to wait for: let it come to rest.
-        let _ = tokio::time::timeout(Duration::from_secs(60), async {
+        let _ = tokio::time::timeout(Duration::from_mins(1), async {
             self.until(|story| story.iter().filter(|step| over(step)).count() > before).await;
         })
         .await;
@@ -213,7 +213,11 @@ impl Broker for World {
     async fn publish(&self, messages: &[Publication]) -> Result<(), PortError> {
         for message in messages {
             let headers: serde_json::Value = serde_json::from_str(&message.parts.headers).unwrap();
-            self.tell(format!("publish {} retries={}", message.routing_key, headers["retries"]));
+            self.tell(format!(
+                "publish {} retries={}",
+                message.routing_key,
+                headers.get("retries").unwrap()
+            ));
         }
         Ok(())
     }

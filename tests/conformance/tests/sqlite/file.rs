@@ -131,7 +131,7 @@ async fn kept_messages_are_bounded_and_the_oldest_go() {
     let session = SqliteBroker::start(database, settings, Arc::new(MachineClock)).await.unwrap();
     let mut batch = Vec::<(Receipt, Disposal)>::new();
     for delivery in receive_exactly(&session, 5).await {
-        let mut kept = lovage_conformance::broker::kept(&names(&[delivery.clone()])[0]);
+        let mut kept = lovage_conformance::broker::kept(&names(std::slice::from_ref(&delivery))[0]);
         kept.at = lovage_conformance::broker::now();
         batch.push((delivery.receipt, Disposal::Keep(Box::new(kept))));
     }
