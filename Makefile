@@ -43,6 +43,7 @@ test: ## Run every test, with real Redis and real Celery.
 	cargo build $(RELEASE) --workspace --all-targets
 	guest-examples/build
 	cargo test $(RELEASE) --workspace --no-fail-fast
+	tests/languages/python/run
 
 .PHONY: check
 check: ## Check format, lints, the house's rules, documentation and scripts.
