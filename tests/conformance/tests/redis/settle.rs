@@ -183,7 +183,8 @@ async fn a_part_may_veto_what_comes_after_it() {
         matches!(&answers[..], [Ok(()), Ok(()), Err(error)] if error.is_transient()),
         "{answers:?}"
     );
-    assert_eq!(rig.waiting(QUEUE).await, 1, "only the winner's call has left");
+    let waiting = rig.waiting(QUEUE).await;
+    assert_eq!(waiting, 2, "the winner's call has left, and the message of whoever lost is back");
     for (task, stored) in [("won", true), ("lost", false), ("full", false)] {
         assert_eq!(rig.seen(&task.into()).await.is_some(), stored, "{task}");
     }
