@@ -18,6 +18,7 @@ use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
 use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
+use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
 use lovage_stores::redis::{
     Durability, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
 };
@@ -180,8 +181,8 @@ fn worker_options(config: &Config) -> Options {
     }
 }
 
-/// Where broker, ledger and results are in one place, they are joined there; the ledger is always
-/// where the broker is, so that a claim and a delivery are lost together.
+/// Where broker, ledger and results are in one place, they are joined there. The ledger is where the
+/// broker is, so that a claim and a delivery are lost together, unless it is asked for elsewhere.
 async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
     let broker = place(&config.broker_url, "sqla+").context("broker_url")?;
     let backend = config.result_backend.as_deref().unwrap_or_default();
@@ -209,14 +210,15 @@ async fn sqlite_ends(
     let mut options = SqliteLedgerOptions::new(Arc::clone(clock));
     options.lease = config.lease;
     let mut participants: Vec<Arc<dyn Participant>> = Vec::new();
-    let mut ledger: Option<Arc<dyn Ledger>> = None;
-    if config.ledger {
+    let mut ledger = elsewhere(config).await?;
+    let apart = ledger.is_some();
+    if config.ledger && !apart {
         ledger = Some(Arc::new(SqliteLedger::start(database.clone(), &options).await?));
         participants.push(Arc::new(LedgerRows::new(&options)));
     }
     let is_one = match &backend {
-        Place::Sqlite(results) => results == database.path(),
-        Place::Nowhere => true,
+        Place::Sqlite(results) => results == database.path() && !apart,
+        Place::Nowhere => !apart,
         Place::Redis(_) => false,
     };
     if let (true, Place::Sqlite(_)) = (is_one, &backend) {
@@ -243,8 +245,9 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     options.lease = config.lease;
     options.prefix.clone_from(&config.broker_key_prefix);
     let mut parts = Vec::new();
-    let mut ledger: Option<Arc<dyn Ledger>> = None;
-    if config.ledger {
+    let mut ledger = elsewhere(config).await?;
+    let apart = ledger.is_some();
+    if config.ledger && !apart {
         let started = RedisLedger::start(&options).await?;
         // What the server may forget nobody can promise: said once, at every start.
         match started.durability() {
@@ -255,8 +258,8 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
         parts.push(RedisLedger::part(&options));
     }
     let is_one = match &backend {
-        Place::Redis(results) => results.is_same_database(&queues),
-        Place::Nowhere => true,
+        Place::Redis(results) => results.is_same_database(&queues) && !apart,
+        Place::Nowhere => !apart,
         Place::Sqlite(_) => false,
     };
     if let (true, Place::Redis(results)) = (is_one, &backend) {
@@ -272,6 +275,17 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     };
     let broker = Arc::new(broker);
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
+}
+
+/// The ledger, if it is not to be where the broker is: in PostgreSQL.
+async fn elsewhere(config: &Config) -> anyhow::Result<Option<Arc<dyn Ledger>>> {
+    let Some(url) = config.ledger_url.as_ref().filter(|_| config.ledger) else { return Ok(None) };
+    if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+        bail!("ledger_url names no PostgreSQL database; empty keeps the ledger beside the queue");
+    }
+    let mut options = PostgresLedgerOptions::new(url);
+    options.lease = config.lease;
+    Ok(Some(Arc::new(PostgresLedger::start(&options).await?)))
 }
 
 async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn ResultBackend>> {

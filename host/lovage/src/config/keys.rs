@@ -25,6 +25,7 @@ const fn hidden(path: &'static str, doc: &'static str) -> Key {
 pub(crate) const KEYS: &[Key] = &[
     key("broker_url", "redis://localhost:6379/0", "where tasks come from"),
     key("result_backend", "", "where results go; empty keeps none"),
+    key("ledger_url", "", "PostgreSQL database of the ledger; empty keeps it where the queue is"),
     key("result_expires", "86400", "seconds that results are kept; 0 keeps them for ever"),
     key("result_extended", "false", "whether results name the task, its arguments and its worker"),
     key("accept_content", "json", "serializers that are read: json, msgpack, yaml"),

@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) lease: Duration,
     /// Whether calls are checked against a ledger.
     pub(crate) ledger: bool,
+    /// Where, if not beside the queue.
+    pub(crate) ledger_url: Option<String>,
     pub(crate) default_queue: QueueName,
     pub(crate) store_errors_even_if_ignored: bool,
     pub(crate) queues: Vec<QueueName>,
@@ -84,6 +86,7 @@ impl Config {
             results_key_prefix: reader.text("result_backend_transport_options.global_keyprefix"),
             lease: reader.seconds("worker.lease"),
             ledger: reader.flag("worker.ledger"),
+            ledger_url: Some(reader.text("ledger_url")).filter(|url| !url.is_empty()),
             default_queue: default_queue.as_str().into(),
             store_errors_even_if_ignored: reader.flag("task.store_errors_even_if_ignored"),
             queues,

@@ -22,6 +22,7 @@ mod coexistence;
 mod commands;
 mod crashes;
 mod density;
+mod elsewhere;
 mod fairness;
 mod hostile;
 mod kept;
