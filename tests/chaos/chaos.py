@@ -132,7 +132,9 @@ def disturb(options, chance, queue, fleet, logicals):
             waiting = judge.unfinished(queue, waiting)
             looked = now
             if not waiting and not events and not fleet.standing():
-                return
+                called, followed = judge.followed(queue, logicals, judge.read(fleet.sink)[1])
+                if followed >= called:
+                    return
         if now - moved > STALL_S:
             out.print(f"no new result for {STALL_S} s: {len(waiting)} calls have not ended, "
                       f"{len(events)} events and {fleet.armed()} failpoints did not happen")  # fmt: skip

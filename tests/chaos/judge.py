@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter, defaultdict
 
+CALLING = "bench.effect_then"
 TERMINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
 
@@ -14,24 +15,31 @@ def unfinished(queue, ids) -> set[str]:
     return waiting - {each for each, _ in queue.kept()} if waiting else waiting
 
 
+def followed(queue, logicals, effects) -> tuple[int, int]:
+    """How many tasks that call another one succeeded, and how many were called and have come to
+    something."""
+    ids = {each for it in logicals for each in it.ids}
+    calling = [it for it in logicals if it.task == CALLING]
+    states = queue.states([each for it in calling for each in it.ids])
+    called = sum(any(states.get(each) == "SUCCESS" for each in it.ids) for it in calling)
+    return called, len({*effects, *(each for each, _ in queue.kept())} - ids)
+
+
 def count(queue, logicals, fleet) -> dict:
     """The figures; what must be zero has a name in `MUST_BE_ZERO`."""
     ids = [each for logical in logicals for each in logical.ids]
     lost = unfinished(queue, ids)
     runs, effects = read(fleet.sink)
     reasons = Counter(reason for _, reason in queue.kept())
-    successors = set(effects) - set(ids)
-    calling = [it for it in logicals if it.task == "bench.effect_then"]
-    states = queue.states([each for it in calling for each in it.ids])
-    called = sum(any(states.get(each) == "SUCCESS" for each in it.ids) for it in calling)
+    called, successors = followed(queue, logicals, effects)
     recovery = sorted(recoveries(logicals, runs, fleet.deaths))
     return {
         "accepted": len(ids),
         "messages": sum(it.messages for it in logicals),
         "terminal": len(ids) - len(lost),
-        "lost": len(lost) + max(0, called - len(successors)),
+        "lost": len(lost) + max(0, called - successors),
         "keyed_duplicates": sum(_keys(it, effects) > 1 for it in logicals)
-        + max(0, len(successors) - len(calling)),
+        + max(0, successors - sum(it.task == CALLING for it in logicals)),
         "at_most_once_violations": sum(
             it.is_at_most_once and _sends(it, effects) > 1 for it in logicals
         ),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lovage_core::ports::{PortError, Settle};
-use lovage_core::{Closing, Disposal, Receipt, Timestamp};
+use lovage_core::{Change, Closing, Disposal, LedgerWrite, Receipt, Timestamp};
 use lovage_sqlite::{Participant, port_error};
 use rusqlite::Connection;
 
@@ -75,7 +75,8 @@ impl SqliteBroker {
         let (leases, session, now) = (self.leases.clone(), self.session(), self.clock.now());
         let write = move |connection: &Connection| {
             if !leases.lives(connection, session)? {
-                return Ok(endings.iter().map(|_| Ok(false)).collect());
+                let lost = |ending: &Ending| ending.lose(connection, &participants).map(Ok);
+                return endings.iter().map(lost).collect();
             }
             endings
                 .iter()
@@ -141,6 +142,23 @@ impl Ending {
         Ok(Written::Whole)
     }
 
+    /// Frees the call of a delivery that was lost: its session may live on in the ledger, and whoever
+    /// has the delivery now would wait for as long as it does.
+    fn lose(
+        &self,
+        connection: &Connection,
+        participants: &[Arc<dyn Participant>],
+    ) -> rusqlite::Result<bool> {
+        let Closing { receipt, ledger: Some(write), .. } = &self.closing else { return Ok(false) };
+        let mut freed = Closing::only(*receipt, Disposal::Release(None));
+        let (change, verdict) = (Change::Release, None);
+        freed.ledger = Some(LedgerWrite { change, verdict, ..write.clone() });
+        for participant in participants {
+            participant.write(connection, &freed)?;
+        }
+        Ok(false)
+    }
+
     /// Undoes what was written when writing fails, and only that. An error that has ended the whole
     /// transaction is everybody's. `false` when the delivery was lost: then nothing is written.
     ///
@@ -166,7 +184,7 @@ impl Ending {
                 Ok(queue::end(connection, session, claim, &Disposal::Release(None))?)
             }
             Ok(Written::Whole) => Ok(true),
-            Ok(Written::Lost) => Ok(false),
+            Ok(Written::Lost) => Ok(self.lose(connection, participants)?),
         };
         run("RELEASE closing")?;
         Ok(ended)

@@ -217,6 +217,8 @@ pub fn decide_write(
             settled,
             verdict: write.verdict.clone().filter(|_| !settled),
         },
+        // What is not held cannot be handed back, and nobody has heard of it by that.
+        (_, Change::Release) => return Decided::only(Recorded::Written),
         (state, change) if settled || change == Change::Settle => {
             match marked(record, later(now_ms, write.keep)) {
                 Some(marked) => marked,

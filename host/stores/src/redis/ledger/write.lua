@@ -28,7 +28,7 @@ if state == RUNNING then
     new = string.char(base + state + settled) .. head
       .. ((settled == 0 or explicit) and verdict or '')
   end
-elseif tag % 16 < 8 and (change == 'S' or settled == 8) then
+elseif tag % 16 < 8 and change ~= 'L' and (change == 'S' or settled == 8) then
   settled = 8
   new = string.char(tag + 8)
     .. (state == RETRY and string.sub(text, 2, border + 11) or explicit and string.sub(text, 2) or head)
