@@ -56,6 +56,11 @@ enum Place {
     Nowhere,
 }
 
+/// Workers that may die under a call; with the last it is parked. Guests cannot fell a worker: those
+/// that fell executors are found within one, each alone. So a call that was there is a bystander in
+/// all likelihood, and many deployments must not park it.
+const CRASHES_MAX: u32 = 10;
+
 /// How long a worker tries to reach its broker and its stores before it gives up.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -209,6 +214,7 @@ async fn sqlite_ends(
     let broker = Arc::new(broker);
     let mut options = SqliteLedgerOptions::new(Arc::clone(clock));
     options.lease = config.lease;
+    options.crashes_max = CRASHES_MAX;
     let mut participants: Vec<Arc<dyn Participant>> = Vec::new();
     let mut ledger = elsewhere(config).await?;
     let apart = ledger.is_some();
@@ -243,6 +249,7 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     let broker = RedisBroker::new(options)?;
     let mut options = RedisLedgerOptions::new(queues.clone());
     options.lease = config.lease;
+    options.crashes_max = CRASHES_MAX;
     options.prefix.clone_from(&config.broker_key_prefix);
     let mut parts = Vec::new();
     let mut ledger = elsewhere(config).await?;
@@ -285,6 +292,7 @@ async fn elsewhere(config: &Config) -> anyhow::Result<Option<Arc<dyn Ledger>>> {
     }
     let mut options = PostgresLedgerOptions::new(url);
     options.lease = config.lease;
+    options.crashes_max = CRASHES_MAX;
     Ok(Some(Arc::new(PostgresLedger::start(&options).await?)))
 }
 

@@ -23,6 +23,8 @@ use crate::error::is_passing_answer;
 #[derive(Clone)]
 pub struct ScriptPart {
     lua: String,
+    /// What is done instead when the delivery is no longer the session's.
+    when_lost: Option<String>,
     encode: Arc<Encode>,
 }
 
@@ -35,7 +37,14 @@ impl ScriptPart {
         lua: impl Into<String>,
         encode: impl Fn(&Closing, &mut Arguments) + Send + Sync + 'static,
     ) -> Self {
-        Self { lua: lua.into(), encode: Arc::new(encode) }
+        Self { lua: lua.into(), when_lost: None, encode: Arc::new(encode) }
+    }
+
+    /// The same part, which also does something when the delivery is no longer the session's: Lua of
+    /// the same form, whose answer nobody hears.
+    #[must_use]
+    pub fn when_lost(self, lua: impl Into<String>) -> Self {
+        Self { when_lost: Some(lua.into()), ..self }
     }
 
     /// Fills `arguments`, which are emptied first, with what this part needs of a closing.
@@ -60,11 +69,16 @@ pub struct Steps;
 impl Steps {
     /// The Lua text.
     pub fn lua(parts: &[ScriptPart]) -> String {
-        let mut lua = String::from("local parts = {}\n");
+        let mut lua = String::from("local parts, losses = {}, {}\n");
         for part in parts {
             lua.push_str("parts[#parts + 1] = function(first, count, receipt)\n");
             lua.push_str(&part.lua);
             lua.push_str("\nend\n");
+            if let Some(when_lost) = &part.when_lost {
+                lua.push_str("losses[#parts] = function(first, count, receipt)\n");
+                lua.push_str(when_lost);
+                lua.push_str("\nend\n");
+            }
         }
         lua.push_str(RUN);
         lua
@@ -91,11 +105,14 @@ impl Steps {
 
 const RUN: &str = "
 local function run(at, receipt, answer)
+  local lost = answer == 0
   for n = 1, #parts do
     local count = tonumber(ARGV[at])
     if answer == 1 then
       local veto = parts[n](at + 1, count, receipt)
       if veto ~= nil then answer = veto or 0 end
+    elseif lost and losses[n] then
+      losses[n](at + 1, count, receipt)
     end
     at = at + 1 + count
   end

@@ -154,9 +154,12 @@ impl RedisBroker {
         if let Err(error) = inner.routes.read(&inner.outlet, &inner.keys, publications).await {
             return repeated(error, closings.len());
         }
-        let Some(session) = inner.custody.session() else {
+        let session = inner.custody.session();
+        if session.is_none() && closings.iter().all(|closing| closing.ledger.is_none()) {
             return closings.iter().map(|_| Ok(())).collect();
-        };
+        }
+        // Without a session nothing is held; what the ledger granted is still to be handed back.
+        let session = session.unwrap_or_default();
         let mut answers = Vec::with_capacity(closings.len());
         let mut arguments = Arguments::default();
         let mut rest = closings;

@@ -34,6 +34,12 @@ const COMMON: &str = include_str!("ledger/common.lua");
 const HOLD: &str = include_str!("ledger/hold.lua");
 const WRITE: &str = include_str!("ledger/write.lua");
 
+/// Before [`WRITE`]: it makes the change that its arguments name.
+const AS_ASKED: &str = "local release = false\n";
+
+/// Before [`WRITE`]: it hands the call back, whatever its arguments name.
+const RELEASE: &str = "local release = true\n";
+
 /// What [`RedisLedger`] is told.
 #[derive(Debug, Clone)]
 pub struct RedisLedgerOptions {
@@ -111,7 +117,7 @@ impl RedisLedger {
     /// # Errors
     /// When the server cannot be reached, or evicts keys: a ledger that forgets promises nothing.
     pub async fn start(options: &RedisLedgerOptions) -> Result<Self, PortError> {
-        let write = format!("local function write(first, count)\n{WRITE}\nend\n");
+        let write = format!("local function write(first, count)\n{AS_ASKED}{WRITE}\nend\n");
         let scripts = Scripts {
             claim: options.script("claiming", &[HOLD, include_str!("ledger/claim.lua")]),
             write: options.script("recording", &[&write, include_str!("ledger/write_all.lua")]),
@@ -152,7 +158,11 @@ impl RedisLedger {
                 }
             }
         };
-        ScriptPart::new(format!("{}{WRITE}", options.prelude()), encode)
+        let prelude = options.prelude();
+        // A call whose delivery was lost is whoever's has it now, who must not find it busy for as
+        // long as this session lives.
+        ScriptPart::new(format!("{prelude}{AS_ASKED}{WRITE}"), encode)
+            .when_lost(format!("{prelude}{RELEASE}{WRITE}"))
     }
 
     fn session(&self) -> u64 {

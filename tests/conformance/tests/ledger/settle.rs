@@ -70,6 +70,23 @@ async fn one_of_two(broker: &dyn Broker, settle: &dyn Settle, rig: &impl LedgerR
     assert!(broker.close(&all).await.iter().all(Result::is_ok));
 }
 
+/// A delivery is lost while its worker's session lives on in the ledger: nothing of it is settled,
+/// and whoever is handed its message next finds the call free.
+async fn freed(broker: &dyn Broker, settle: &dyn Settle, rig: &impl LedgerRig) {
+    let worker = rig.session(LEASE).await;
+    let grant = granted(&*worker, 3).await;
+    broker.publish(&[publication(3, None)]).await.unwrap();
+    let got = broker.receive(1, Duration::from_secs(20)).await.unwrap();
+    broker.leave().await.unwrap();
+    let closing = Closing {
+        ledger: Some(ends(grant, End::Done)),
+        ..Closing::only(got[0].receipt, Disposal::Acknowledge)
+    };
+    assert!(settle.settle(&[closing]).await.iter().all(Result::is_ok));
+    let next = rig.session(LEASE).await;
+    granted(&*next, 3).await;
+}
+
 #[tokio::test]
 async fn whoever_lost_a_call_settles_nothing_of_it_on_redis() {
     let rig = RedisRig::start().await;
@@ -85,7 +102,7 @@ async fn whoever_lost_a_call_settles_nothing_of_it_on_redis() {
         vec![RedisLedger::part(&options), RedisResults::part(&RedisResultsOptions::new(address))];
     let settle = RedisSettle::new(broker.clone(), parts);
     one_of_two(&broker, &settle, &rig).await;
-    broker.leave().await.unwrap();
+    freed(&broker, &settle, &rig).await;
 }
 
 #[tokio::test]
@@ -105,5 +122,5 @@ async fn whoever_lost_a_call_settles_nothing_of_it_on_sqlite() {
     // The session and the rows share one file.
     drop(SqliteLedger::start(database, &rig.options(LEASE)).await.unwrap());
     one_of_two(&*broker, &settle, &rig).await;
-    broker.leave().await.unwrap();
+    freed(&*broker, &settle, &rig).await;
 }

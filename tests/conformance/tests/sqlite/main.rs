@@ -1,9 +1,5 @@
 //! The SQLite queue and result tables: everything that every adapter promises, and what only they do.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail loudly"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail loudly")]
 
 mod celery;
 mod file;

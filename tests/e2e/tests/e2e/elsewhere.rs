@@ -11,7 +11,7 @@ fn a_ledger_in_postgresql_runs_a_key_once_for_a_queue_in_redis() {
     let (place, sink, postgres) = (Place::redis(), Sink::new(), PostgresServer::start());
     let worker = sink
         .worker(&place, &["-c", "4"])
-        .env("LOVAGE_LEDGER_URL", &postgres.url("postgres"))
+        .env("LOVAGE_LEDGER_URL", postgres.url("postgres"))
         .start_until("ready:");
     let (broker, backend) = (place.broker(), place.backend());
     for _ in 0..2 {

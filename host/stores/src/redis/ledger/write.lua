@@ -1,3 +1,4 @@
+-- `release` is defined above: whether the call is handed back, whatever the arguments say.
 -- The body of a function of `first` and `count`, so that a broker's script can run it, too. Arguments:
 -- key, fence, change, ms to keep the record, whether it is settled, verdict, attempt, delay in ms.
 -- Returns `false` when the grant is lost, a text when Redis refuses.
@@ -7,7 +8,8 @@ local text = redis.call('GET', name)
 if not text then return false end
 local tag, fence = struct.unpack('>BI6', text)
 if fence ~= tonumber(ARGV[first + 1]) then return false end
-local change, keep, verdict = ARGV[first + 2], tonumber(ARGV[first + 3]), ARGV[first + 5]
+local keep, verdict = tonumber(ARGV[first + 3]), ARGV[first + 5]
+local change = release and 'L' or ARGV[first + 2]
 local settled = ARGV[first + 4] == '1' and 8 or 0
 local state, explicit = tag % 8, tag % 32 >= 16
 local border = explicit and 39 or 11
