@@ -179,7 +179,7 @@ pub trait ResultBackend: Send + Sync {
 /// What a call's right to run, and its end, are checked against, on behalf of one worker session.
 ///
 /// The states of a record and what each operation does to it are told in the module of
-/// [`Record`](crate::Record). Every operation is one atomic step of the store, and every one may be
+/// [`Record`]. Every operation is one atomic step of the store, and every one may be
 /// repeated: a repetition is answered as the first time.
 #[async_trait]
 pub trait Ledger: Send + Sync {
