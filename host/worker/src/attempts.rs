@@ -9,15 +9,21 @@ use crate::pipeline::Pipeline;
 /// How often a call is run whose executor dies under it; the last time it has failed.
 const CRASHES_MAX: u32 = 3;
 
+/// After how many such deaths a call runs alone. One says nothing about it: executors are killed from
+/// outside, too, with a thousand waiting calls in them that need not take turns. Who was there twice
+/// is a suspect.
+const ALONE_AFTER: u32 = 2;
+
 impl Pipeline {
     /// Runs a job. When its executor dies, nobody knows whose fault it was: all that were in it are
-    /// run again, each alone, so that only the one who fells executors can do it again.
+    /// run again; who was in two that died, alone, so that only the one who fells executors can do it
+    /// again.
     pub(crate) async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
         let mut crashes = 0;
         loop {
             let attempt = self.services.enter(job, grant);
             let run = match crashes {
-                0 => self.sandbox.run(attempt.number, job),
+                ..ALONE_AFTER => self.sandbox.run(attempt.number, job),
                 _ => self.sandbox.run_alone(attempt.number, job),
             };
             let report = self.failpoint.begin(Passage::Instantiated, run).await;

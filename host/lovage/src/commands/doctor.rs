@@ -100,7 +100,7 @@ async fn ends(config: &Config) -> Finding {
 /// Asks both ends something, because connections are made with the first question.
 async fn ask(config: &Config) -> anyhow::Result<()> {
     let (broker, results) = wiring::client(config).await?;
-    broker.renew().await?;
+    broker.sweep().await?;
     broker.leave().await?;
     if let Some(results) = results {
         results.load(&"lovage-doctor".into()).await?;
