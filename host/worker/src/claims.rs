@@ -28,6 +28,9 @@ const KEEP_EXPLICIT: Duration = Duration::from_hours(24);
 /// How long a call's id is remembered at least, once it is over.
 const KEEP_IMPLICIT_MIN: Duration = Duration::from_mins(10);
 
+/// How long a call that runs elsewhere is left alone before it is asked for again.
+const BUSY_MAX: Duration = Duration::from_secs(1);
+
 /// What a claim came to.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -122,7 +125,9 @@ impl Claims {
         let right = |grant| Right { grant, keep: self.keep(job), is_explicit: job.key_is_explicit };
         match claimed {
             Claimed::Fresh { grant, .. } => Answer::Run(Some(right(grant))),
-            Claimed::Busy { remaining } | Claimed::NotYet { remaining } => Answer::Later(remaining),
+            // It may be over long before its lease would be: its twin's caller waits for that.
+            Claimed::Busy { remaining } => Answer::Later(remaining.min(BUSY_MAX)),
+            Claimed::NotYet { remaining } => Answer::Later(remaining),
             Claimed::Mismatch => Answer::Mismatch,
             // The ledger's own verdict has no words; of an explicit key it may be another call's.
             Claimed::Over { end: End::Parked, settled: true, verdict: None, .. }
