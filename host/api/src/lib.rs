@@ -1,0 +1,1 @@
+//! Use cases over HTTP: modules, tasks, tenants and tokens for people and programs.
