@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{Invocation, Limits, Module, RetryPolicy, TaskSpec, Timestamp};
+use crate::{Invocation, Limits, Module, RetryPolicy, TaskSpec, Tenant, Timestamp};
 
 /// A call that may run: what answers it, under which limits, and what happens if it fails.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The call.
     pub invocation: Invocation,
+    /// Who owns the queue it came from.
+    pub tenant: Arc<Tenant>,
     /// The module that the task was resolved to; the job keeps it, whatever is uploaded meanwhile.
     pub module: Arc<Module>,
     /// The task's entry in that module's manifest.

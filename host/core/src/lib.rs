@@ -37,6 +37,7 @@ mod report;
 mod result;
 mod retry;
 mod settlement;
+mod tenant;
 mod time;
 
 pub use delivery::{Delivery, Message, Parts, Receipt};
@@ -54,7 +55,7 @@ pub use ledger::{
 };
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, TaskSpec};
-pub use module::Module;
+pub use module::{Module, Percentage, PercentageError};
 pub use outbox::{OutboxCall, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};
 pub use result::{Child, Extended, ResultRecord, TaskState};
@@ -64,5 +65,10 @@ pub use retry::{
 };
 pub use settlement::{
     Closing, Disposal, DropReason, ParkReason, Publication, Settlement, Verdict, decide,
+};
+pub use tenant::{
+    Capabilities, Capability, CapabilityError, NameError, QueueGlob, QueueGlobError, Quotas,
+    SignaturePolicy, Tenant, TenantId, TenantTable, Tenants, TenantsError, WEIGHT_MAX,
+    is_plain_name,
 };
 pub use time::Timestamp;

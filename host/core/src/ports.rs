@@ -15,7 +15,7 @@ use crate::{
     Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry,
     KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Module, Publication, Receipt, Record,
     Recorded, Renewed, Report, ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName,
-    TaskSpec, Timestamp,
+    TaskSpec, TenantId, Timestamp,
 };
 
 /// What a port could not do.
@@ -254,8 +254,9 @@ pub struct Resolved {
 
 /// Which module implements which task. Asked once a message, so it answers from memory.
 pub trait Registry: Send + Sync {
-    /// The module that implements the task now, if one does.
-    fn resolve(&self, task: &TaskName) -> Option<Resolved>;
+    /// The module that implements a tenant's task for this call, if one does. The same call is
+    /// answered alike for as long as the tenant's channels stay as they are.
+    fn resolve(&self, tenant: &TenantId, task: &TaskName, call: &TaskId) -> Option<Resolved>;
 }
 
 /// Where guests run.

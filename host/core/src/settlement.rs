@@ -228,7 +228,7 @@ mod tests {
     use crate::{
         Backoff, Cause, Causes, Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits,
         Links, Manifest, Message, Module, OutboxCall, Outcome, Receipt, Report, RetryMarks,
-        RetryPolicy, TaskSpec, TimeLimit, Timestamp,
+        RetryPolicy, TaskSpec, Tenant, TenantId, TimeLimit, Timestamp,
     };
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -280,6 +280,7 @@ mod tests {
         let causes = if on_failure { Causes::USUAL } else { Causes::ASKED };
         Job {
             invocation,
+            tenant: Arc::new(Tenant::new(TenantId::default())),
             module: Arc::new(module),
             task: Arc::new(TaskSpec::named("demo.add".into())),
             limits: Limits::default(),

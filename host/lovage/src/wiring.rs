@@ -13,7 +13,7 @@ use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
 use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
-use lovage_core::{ResultRecord, TaskId, Timestamp};
+use lovage_core::{ResultRecord, TaskId, TenantTable, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
 use lovage_sandbox::Compiler;
@@ -37,6 +37,7 @@ pub(crate) struct Wired {
     pub(crate) executors: Arc<Executors>,
     pub(crate) compiler: Compiler,
     pub(crate) modules: Arc<Modules>,
+    pub(crate) tenants: Arc<TenantTable>,
     pub(crate) kept: Arc<dyn KeptMessages>,
 }
 
@@ -92,6 +93,7 @@ pub(crate) async fn wire(
     let executors = Arc::new(executors.await.context("cannot start an executor")?);
     let compiler = Compiler::open(program, config.cache.clone())?;
     let modules = Arc::new(Modules::default());
+    let tenants = Arc::new(TenantTable::new(config.tenants.clone()));
     let ports = Ports {
         broker,
         settle,
@@ -99,10 +101,12 @@ pub(crate) async fn wire(
         sandbox: Arc::clone(&executors) as _,
         services,
         registry: Arc::clone(&modules) as _,
+        tenants: Arc::clone(&tenants),
         clock,
         observer,
     };
-    Ok(Wired { ports, options: worker_options(config), executors, compiler, modules, kept })
+    let options = worker_options(config);
+    Ok(Wired { ports, options, executors, compiler, modules, tenants, kept })
 }
 
 /// Where calls are sent and their results are read, for a client that takes no work.

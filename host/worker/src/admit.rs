@@ -1,21 +1,23 @@
 //! Whether a call may run, and as what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_celery::{arguments_error, unsupported};
 use lovage_core::ports::Resolved;
 use lovage_core::{
-    DropReason, Invocation, Job, LimitRequest, Limits, ParkReason, RetryPolicy, Settlement,
+    DropReason, Invocation, Job, LimitRequest, Limits, ParkReason, RetryPolicy, Settlement, Tenant,
     Timestamp, Verdict, render_key,
 };
 
 /// Admits a call as a job, or says what becomes of it instead.
 ///
-/// Pure: what the registry answered, the operator's limits and the time come in as arguments. The
+/// Pure: what the registry answered, the queue's owner, the operator's limits and the time come in as arguments. The
 /// order is Celery's: a call that is no longer wanted is dropped before anyone asks what it is.
 pub(crate) fn admit(
     invocation: Invocation,
     resolved: Option<Resolved>,
+    tenant: Arc<Tenant>,
     operator: &Limits,
     now: Timestamp,
 ) -> Result<Box<Job>, Box<Verdict>> {
@@ -44,7 +46,7 @@ pub(crate) fn admit(
     let explicit = invocation.idempotency_key.clone().or(template.map(Into::into));
     let key_is_explicit = explicit.is_some();
     let key = explicit.unwrap_or_else(|| invocation.id.as_str().into());
-    Ok(Box::new(Job { invocation, module, task, limits, retry, key, key_is_explicit }))
+    Ok(Box::new(Job { invocation, tenant, module, task, limits, retry, key, key_is_explicit }))
 }
 
 /// What becomes of a call that must not run now, `None` when nothing speaks against it.

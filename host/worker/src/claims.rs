@@ -13,9 +13,6 @@ use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 
-/// The tenant of whoever has no tenants.
-pub(crate) const TENANT: &str = "default";
-
 /// Claims that may wait for their turn; each holds a slot, so this is never the bound met first.
 const QUEUE_MAX: usize = 10_000;
 
@@ -164,12 +161,13 @@ impl Claims {
 
 fn claim(job: &Job) -> Claim {
     let invocation = &job.invocation;
+    let tenant = job.tenant.id.as_str();
     let (task, args, kwargs) = (&invocation.task, &invocation.args, &invocation.kwargs);
     let (key, payload) = if job.key_is_explicit {
-        let key = LedgerKey::explicit(TENANT, task, &job.key);
+        let key = LedgerKey::explicit(tenant, task, &job.key);
         (key, Payload::canonical(task, args, kwargs))
     } else {
-        (LedgerKey::implicit(TENANT, task, &invocation.id), Payload::raw(args, kwargs))
+        (LedgerKey::implicit(tenant, task, &invocation.id), Payload::raw(args, kwargs))
     };
     Claim { key, payload, attempt: invocation.retries, ticket: invocation.delivery.receipt.0 }
 }

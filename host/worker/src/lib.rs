@@ -36,7 +36,7 @@ pub use effect_sink::EffectSink;
 pub use event::{Event, Observer};
 pub use failpoint::{Failpoint, NoFailpoint};
 pub use in_order::InOrder;
-pub use modules::{Conflict, Modules};
+pub use modules::{Conflict, Modules, Route};
 pub use services::Services;
 pub use unpark::unpark;
 pub use worker::{Drained, Options, Ports, Shutdown, Worker};

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
 use lovage_core::ports::{Clock, Registry, Sandbox};
-use lovage_core::{Closing, Delivery, Disposal, Job, Kept, KeptKind, Limits, Usage, Verdict};
+use lovage_core::{
+    Closing, Delivery, Disposal, Job, Kept, KeptKind, Limits, TenantTable, Usage, Verdict,
+};
 use tracing::error;
 
 use crate::admit::admit;
@@ -29,6 +31,7 @@ pub(crate) struct Pipeline {
     pub(crate) close: CloseSettings,
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) tenants: Arc<TenantTable>,
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) services: Arc<Services>,
     pub(crate) claims: Claims,
@@ -53,8 +56,9 @@ impl Pipeline {
                 return self.settle(quarantine(&undecoded, self.clock.now())).await;
             }
         };
-        let resolved = self.registry.resolve(&invocation.task);
-        let job = match admit(invocation, resolved, &self.limits, self.clock.now()) {
+        let tenant = self.tenants.owner(invocation.queue());
+        let resolved = self.registry.resolve(&tenant.id, &invocation.task, &invocation.id);
+        let job = match admit(invocation, resolved, tenant, &self.limits, self.clock.now()) {
             Ok(job) => job,
             Err(verdict) => return self.conclude(*verdict, Usage::default(), None).await,
         };

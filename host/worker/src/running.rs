@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lovage_core::{Grant, Job, JobNumber, Receipt, TaskId, TaskName};
+use lovage_core::{Grant, Job, JobNumber, Receipt, TaskId, TaskName, TenantId};
 
 /// The attempts that run now. It is asked when a guest calls the host, and when a lease is lost.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub(crate) struct Running {
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) receipt: Receipt,
+    pub(crate) tenant: TenantId,
     pub(crate) task: TaskName,
     pub(crate) task_id: TaskId,
     pub(crate) group: Option<TaskId>,
@@ -33,6 +34,7 @@ impl Running {
         let invocation = &job.invocation;
         let attempt = Attempt {
             receipt: invocation.delivery.receipt,
+            tenant: job.tenant.id.clone(),
             task: invocation.task.clone(),
             task_id: invocation.id.clone(),
             group: invocation.group.clone(),

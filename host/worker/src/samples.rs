@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lovage_celery::{Accept, decode};
 use lovage_core::{
     Delivery, Digest, Failure, Job, Limits, Manifest, Message, Module, Receipt, RetryPolicy,
-    Settlement, TaskSpec, Timestamp, Verdict,
+    Settlement, TaskSpec, Tenant, TenantId, Timestamp, Verdict,
 };
 
 /// A call of `demo.add` that was retried so often.
@@ -30,6 +30,7 @@ pub(crate) fn job(retries: u32) -> Job {
     };
     Job {
         invocation: decode(delivery, &Accept::default()).unwrap(),
+        tenant: Arc::new(Tenant::new(TenantId::default())),
         module: Arc::new(module),
         task: Arc::new(TaskSpec::named("demo.add".into())),
         limits: Limits::default(),

@@ -12,7 +12,6 @@ use lovage_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::claims::TENANT;
 use crate::running::Attempt;
 
 /// Tries of one call to a ledger that does not answer; the guest waits meanwhile.
@@ -150,7 +149,7 @@ fn is_name(name: &str) -> bool {
 /// the same however often the step is sent.
 fn step_key(attempt: &Attempt, step: &str) -> String {
     let mut hash = Sha256::new();
-    for part in [TENANT, attempt.task.as_str(), &attempt.key, step] {
+    for part in [attempt.tenant.as_str(), attempt.task.as_str(), &attempt.key, step] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -161,7 +160,7 @@ fn step_key(attempt: &Attempt, step: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lovage_core::Receipt;
+    use lovage_core::{Receipt, TenantId};
 
     use super::{is_name, step_key};
     use crate::running::Attempt;
@@ -169,6 +168,7 @@ mod tests {
     fn attempt(key: &str, receipt: u64) -> Attempt {
         Attempt {
             receipt: Receipt(receipt),
+            tenant: TenantId::default(),
             task: "shop.charge".into(),
             task_id: receipt.to_string().into(),
             group: None,

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use lovage_core::ports::{KeptMessages, PortError, Registry};
-use lovage_core::{KeptFilter, KeptId, KeptKind, QueueName, UNKNOWN_TASK};
+use lovage_core::{Kept, KeptFilter, KeptId, KeptKind, QueueName, TenantTable, UNKNOWN_TASK};
 use tracing::{info, warn};
 
 /// Between two looks.
@@ -24,11 +24,12 @@ const BATCH_PAUSE: Duration = Duration::from_millis(100);
 pub async fn unpark(
     kept: &dyn KeptMessages,
     registry: &dyn Registry,
+    tenants: &TenantTable,
     queues: &[QueueName],
 ) -> Infallible {
     let mut looked_at = None;
     loop {
-        match look(kept, registry, queues, &mut looked_at).await {
+        match look(kept, &is_known(registry, tenants), queues, &mut looked_at).await {
             Ok(0) => {}
             Ok(calls) => info!(calls, "Put parked calls back whose tasks are known now"),
             Err(error) => {
@@ -40,10 +41,20 @@ pub async fn unpark(
     }
 }
 
+/// Whether the owner of a call's queue has a module for it.
+fn is_known(registry: &dyn Registry, tenants: &TenantTable) -> impl Fn(&Kept) -> bool + Sync {
+    |kept| {
+        let call = kept.task_id.clone().unwrap_or_else(|| "".into());
+        let owner = tenants.owner(&kept.queue);
+        let resolved = |task| registry.resolve(&owner.id, task, &call);
+        kept.task.as_ref().and_then(resolved).is_some()
+    }
+}
+
 /// Looks at everything behind `last`; how many calls went back. What an error ends is looked at again.
 async fn look(
     kept: &dyn KeptMessages,
-    registry: &dyn Registry,
+    is_known: &(dyn Fn(&Kept) -> bool + Sync),
     queues: &[QueueName],
     last: &mut Option<KeptId>,
 ) -> Result<usize, PortError> {
@@ -59,9 +70,7 @@ async fn look(
             .entries
             .into_iter()
             .filter(|entry| queues.contains(&entry.kept.queue))
-            .filter(|entry| {
-                entry.kept.task.as_ref().is_some_and(|task| registry.resolve(task).is_some())
-            })
+            .filter(|entry| is_known(&entry.kept))
             .map(|entry| entry.id)
             .collect();
         if !ids.is_empty() {
@@ -85,10 +94,10 @@ mod tests {
     use lovage_core::ports::{KeptMessages, PortError};
     use lovage_core::{
         Digest, Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, Manifest, Module,
-        Timestamp,
+        TenantTable, Timestamp,
     };
 
-    use super::{look, unpark};
+    use super::{is_known, look, unpark};
     use crate::Modules;
 
     /// Kept messages in memory, told two at a time; numbered from 1.
@@ -168,7 +177,9 @@ mod tests {
             kept.keep(kind, reason, task, queue);
         }
         let mut last = None;
-        let mut round = async || look(&kept, &modules, &["q".into()], &mut last).await.unwrap();
+        let tenants = TenantTable::default();
+        let known = is_known(&modules, &tenants);
+        let mut round = async || look(&kept, &known, &["q".into()], &mut last).await.unwrap();
         assert_eq!((round().await, round().await), (2, 0));
         kept.keep(KeptKind::Parked, "unknown-task", "new", "q");
         assert_eq!(round().await, 1);
@@ -181,7 +192,8 @@ mod tests {
         kept.keep(KeptKind::Parked, "unknown-task", "new", "q");
         *kept.broken.lock().unwrap() = true;
         let queues = ["q".into()];
-        let running = unpark(&kept, &modules, &queues);
+        let tenants = TenantTable::default();
+        let running = unpark(&kept, &modules, &tenants, &queues);
         let time = std::time::Duration::from_secs(61);
         tokio::time::timeout(time, running).await.unwrap_err();
         assert_eq!(*kept.replayed.lock().unwrap(), ["1"]);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_celery::{Accept, CloseSettings};
-use lovage_core::Limits;
 use lovage_core::ports::{Broker, Clock, Ledger, PortError, Registry, Sandbox, Settle};
+use lovage_core::{Limits, TenantTable};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -36,6 +36,8 @@ pub struct Ports {
     pub services: Arc<Services>,
     /// What is known about tasks.
     pub registry: Arc<dyn Registry>,
+    /// Who owns which queues.
+    pub tenants: Arc<TenantTable>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Who is told of everything, besides the log.
@@ -124,6 +126,7 @@ impl Worker {
             close: options.close,
             limits: options.limits,
             registry: ports.registry,
+            tenants: ports.tenants,
             sandbox: Arc::clone(&ports.sandbox),
             services: Arc::clone(&ports.services),
             claims,

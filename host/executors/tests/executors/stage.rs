@@ -10,7 +10,8 @@ use lovage_core::frames::{HostCall, HostReply};
 use lovage_core::ports::{HostServices, Sandbox};
 use lovage_core::{
     Death, Delivery, Digest, Invocation, Job, JobNumber, Json, Limits, Links, Manifest, Message,
-    Module, Outcome, Parts, Receipt, Report, RetryMarks, RetryPolicy, TaskSpec, TimeLimit,
+    Module, Outcome, Parts, Receipt, Report, RetryMarks, RetryPolicy, TaskSpec, Tenant, TenantId,
+    TimeLimit,
 };
 use lovage_executors::{Executors, Options};
 use tokio::sync::Barrier;
@@ -130,6 +131,7 @@ pub(crate) fn module(digest: u8, compiled: &str) -> Module {
 pub(crate) fn job(task: &str) -> Job {
     Job {
         invocation: invocation(task),
+        tenant: Arc::new(Tenant::new(TenantId::default())),
         module: Arc::new(module(1, "/m.cwasm")),
         task: Arc::new(TaskSpec::named(task.into())),
         limits: Limits::default(),

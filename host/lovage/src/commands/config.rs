@@ -6,7 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use crate::cli::ConfigArguments;
-use crate::config::{Config, KEYS};
+use crate::config::{Config, KEYS, Layers, TENANT_KEYS};
 
 /// Shows the configuration.
 ///
@@ -24,6 +24,10 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
             });
             all.insert(key.path.into(), entry);
         }
+        for (path, value, origin, doc) in of_tenants(&layers) {
+            let entry = serde_json::json!({ "value": value, "origin": origin, "doc": doc });
+            all.insert(path, entry);
+        }
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -33,8 +37,24 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
         let (value, origin) = layers.get(key.path);
         table.add_row([key.path, &masked(value), &origin.to_string(), key.doc]);
     }
+    for (path, value, origin, doc) in of_tenants(&layers) {
+        table.add_row([&*path, &value, &origin, doc]);
+    }
     println!("{table}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said of tenants: path, value, origin and what it is.
+fn of_tenants(layers: &Layers) -> Vec<(String, String, String, &'static str)> {
+    let mut rows = Vec::new();
+    for (name, section) in layers.tenants() {
+        for (key, (value, origin)) in section {
+            let doc = TENANT_KEYS.iter().find(|it| it.path == *key).map_or("", |it| it.doc);
+            let path = format!("tenants.{name}.{key}");
+            rows.push((path, value.clone(), origin.to_string(), doc));
+        }
+    }
+    rows
 }
 
 /// A value with the password of a URL taken out.

@@ -41,7 +41,7 @@ pub(super) async fn work(
     interrupted: bool,
     say: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
-    let Wired { ports, options, executors, compiler, modules, kept } =
+    let Wired { ports, options, executors, compiler, modules, tenants, kept } =
         wiring::wire(config, observer).await?;
     if let Some(folder) = &config.modules {
         modules::load_folder(folder, &compiler, &*ports.sandbox, &modules).await?;
@@ -56,7 +56,7 @@ pub(super) async fn work(
         config.executors,
         names.join(" ")
     ));
-    let unparking = unpark(&*kept, &*modules, &config.queues);
+    let unparking = unpark(&*kept, &*modules, &tenants, &config.queues);
     let working = Worker::new(ports, options).run(shutdown);
     let Drained { handed_back } = tokio::select! {
         drained = working => drained?,

@@ -64,9 +64,31 @@ pub(crate) const KEYS: &[Key] = &[
     key("log.format", "text", "text or json"),
 ];
 
+/// What can be said of each tenant, in a section `[tenants.NAME]`.
+pub(crate) const TENANT_KEYS: &[Key] = &[
+    key("queues", "", "queues it owns; * stands for any text"),
+    key("weight", "1", "its share of the workers beside the others', 1 to 1000"),
+    key("max_in_flight", "32", "its calls in work at once, over all workers"),
+    key("rate_limit", "1000", "its calls begun a second"),
+    key("max_queued", "100000", "messages that may wait in its queues"),
+    key("max_modules", "100", "modules that it may have"),
+    key("uploads_per_minute", "10", "uploads a minute, refused ones included"),
+    key("fuel_per_minute", "1000000000000", "units of fuel a minute"),
+    key("storage", "1GiB", "bytes of all its modules' versions"),
+    key("grants", "", "what its modules may be granted, such as http:api.bank.example"),
+    key("signatures", "off", "off, warn or require"),
+    key("signing_keys", "", "ed25519 public keys of its uploads, in hexadecimal"),
+    key("retention", "0", "seconds that its results and old modules are kept; 0 is as for all"),
+];
+
 /// The key of this path.
 pub(crate) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
+}
+
+/// The key of this name in a tenant's section.
+pub(crate) fn find_of_tenant(name: &str) -> Option<&'static Key> {
+    TENANT_KEYS.iter().find(|key| key.path == name)
 }
 
 /// The key whose path is most like this one.

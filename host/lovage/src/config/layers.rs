@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::keys::{find, nearest};
+use super::keys::{find, find_of_tenant, nearest};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,15 @@ impl fmt::Display for Origin {
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     values: BTreeMap<&'static str, (String, Origin)>,
+    /// What is said of each tenant, by its name and the key.
+    tenants: BTreeMap<String, BTreeMap<&'static str, (String, Origin)>>,
     problems: Vec<String>,
     home: Option<String>,
     cache_home: Option<String>,
 }
+
+/// What the sections of tenants begin with.
+const TENANTS: &str = "tenants.";
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "lovage.toml";
@@ -76,7 +81,7 @@ impl Layers {
     }
 
     /// Lays a file over what is there.
-    fn file(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn file(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
         let table: toml::Table =
             text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
         self.table(&Origin::File(path.into()), "", &table);
@@ -135,6 +140,11 @@ impl Layers {
     }
 
     fn set(&mut self, path: &str, value: String, origin: Origin) {
+        if let Some((tenant, name)) =
+            path.strip_prefix(TENANTS).and_then(|path| path.rsplit_once('.'))
+        {
+            return self.set_of_tenant(tenant, name, value, origin);
+        }
         match find(path) {
             Some(key) => {
                 self.values.insert(key.path, (value, origin));
@@ -143,6 +153,24 @@ impl Layers {
                 .problems
                 .push(format!("{path} ({origin}) is no setting; did you mean {}?", nearest(path))),
         }
+    }
+
+    fn set_of_tenant(&mut self, tenant: &str, name: &str, value: String, origin: Origin) {
+        match find_of_tenant(name) {
+            Some(key) => {
+                let said = self.tenants.entry(tenant.into()).or_default();
+                said.insert(key.path, (value, origin));
+            }
+            None => {
+                let path = format!("{TENANTS}{tenant}.{name}");
+                self.problems.push(format!("{path} ({origin}) is no setting of a tenant"));
+            }
+        }
+    }
+
+    /// The tenants that are named, each with what is said of it.
+    pub(crate) fn tenants(&self) -> &BTreeMap<String, BTreeMap<&'static str, (String, Origin)>> {
+        &self.tenants
     }
 
     /// The value of a key that exists, as written, and where it came from.

@@ -7,16 +7,17 @@
 mod keys;
 mod layers;
 mod parse;
+mod tenants;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
 use lovage_celery::Accept;
-use lovage_core::{Limits, QueueName};
+use lovage_core::{Limits, QueueName, Tenants};
 use lovage_worker::Failpoint;
 
-pub(crate) use keys::KEYS;
+pub(crate) use keys::{KEYS, TENANT_KEYS};
 pub(crate) use layers::Layers;
 use parse::Reader;
 
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     /// Where native code is kept.
     pub(crate) cache: PathBuf,
     pub(crate) limits: Limits,
+    /// The tenants that the configuration names.
+    pub(crate) tenants: Tenants,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
 }
@@ -113,6 +116,7 @@ impl Config {
                 log_bytes: reader.bytes_u32("sandbox.log_bytes"),
                 ..defaults
             },
+            tenants: tenants::read(&mut reader),
             log_level: reader.text("log.level"),
             log_json: reader.text("log.format") == "json",
         };

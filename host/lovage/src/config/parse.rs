@@ -22,6 +22,16 @@ impl<'a> Reader<'a> {
         &self.problems
     }
 
+    /// What the layers say of tenants.
+    pub(super) fn layers(&self) -> &'a Layers {
+        self.layers
+    }
+
+    /// Remembers a problem in its own words.
+    pub(super) fn said_problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
     pub(super) fn problem(&mut self, path: &str, what: &str) {
         let (value, origin) = self.layers.get(path);
         self.problems.push(format!("{path} = {value:?} ({origin}) {what}"));
@@ -99,7 +109,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A size such as `64MiB`, `64KB` or `1024`, in bytes.
-fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<u64> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let factor = match unit.trim() {

@@ -91,6 +91,7 @@ impl Stage {
             sandbox: Arc::clone(&world) as _,
             services,
             registry: Arc::new(modules),
+            tenants: Arc::default(),
             clock,
             observer: None,
         };
