@@ -37,6 +37,7 @@ mod report;
 mod result;
 mod retry;
 mod settlement;
+mod shelf;
 mod tenant;
 mod time;
 
@@ -65,6 +66,10 @@ pub use retry::{
 };
 pub use settlement::{
     Closing, Disposal, DropReason, ParkReason, Publication, Settlement, Verdict, decide,
+};
+pub use shelf::{
+    Canary, ModuleName, Placement, Rejection, Removal, Shelf, ShelfError, Shelved, Version,
+    permission_changes,
 };
 pub use tenant::{
     Capabilities, Capability, CapabilityError, NameError, QueueGlob, QueueGlobError, Quotas,

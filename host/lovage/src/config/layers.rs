@@ -156,16 +156,11 @@ impl Layers {
     }
 
     fn set_of_tenant(&mut self, tenant: &str, name: &str, value: String, origin: Origin) {
-        match find_of_tenant(name) {
-            Some(key) => {
-                let said = self.tenants.entry(tenant.into()).or_default();
-                said.insert(key.path, (value, origin));
-            }
-            None => {
-                let path = format!("{TENANTS}{tenant}.{name}");
-                self.problems.push(format!("{path} ({origin}) is no setting of a tenant"));
-            }
-        }
+        let Some(key) = find_of_tenant(name) else {
+            let path = format!("{TENANTS}{tenant}.{name}");
+            return self.problems.push(format!("{path} ({origin}) is no setting of a tenant"));
+        };
+        self.tenants.entry(tenant.into()).or_default().insert(key.path, (value, origin));
     }
 
     /// The tenants that are named, each with what is said of it.
