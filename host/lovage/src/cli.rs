@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::build::Language;
+use crate::commands::new::Template;
+
 /// A Celery worker that runs every task in a WebAssembly sandbox of its own.
 #[derive(Debug, Parser)]
 #[command(name = "lovage", version, propagate_version = true, disable_help_subcommand = true)]
@@ -16,8 +19,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Take tasks from a broker and run them
     Worker(Box<WorkerArguments>),
-    /// Run an embedded queue and a worker for the modules of a folder, and show each task
+    /// Run an embedded queue and a worker for a project or a folder of modules; build on each save
     Dev(Box<DevArguments>),
+    /// Start a project in a language: a folder with a first task
+    New(NewArguments),
+    /// Build the module of a project, with the tools of its language
+    Build(BuildArguments),
+    /// Say what cannot work in a project or a module; exits with 1 when something cannot
+    Check(CheckArguments),
     /// Call a task and wait for its result; exits with 1 when the task failed
     Call(Box<CallArguments>),
     /// Check what a worker needs: broker, results, modules, this machine
@@ -85,8 +94,46 @@ pub(crate) struct WorkerArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct NewArguments {
+    /// The language, or `command` for a program without an SDK
+    #[arg(value_name = "LANG")]
+    pub(crate) language: Template,
+    /// The project's name: its folder is made here
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArguments {
+    /// The project's folder, or the one file that it is
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// File to write [default: NAME.wasm in the project's folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The language, where the files do not tell it
+    #[arg(long, value_name = "LANG")]
+    pub(crate) language: Option<Language>,
+    /// Build even if nothing changed
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Say nothing but the result
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The project's folder or file, or a module
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// The language, where the files do not tell it
+    #[arg(long, value_name = "LANG")]
+    pub(crate) language: Option<Language>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DevArguments {
-    /// Folder whose *.wasm files are run
+    /// A project's folder, or one whose *.wasm files are run
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) modules: PathBuf,
     /// Folder for the queue, the results and native code

@@ -12,6 +12,7 @@ mod cli;
 mod commands;
 mod config;
 mod inert;
+mod kit;
 mod modules;
 mod signals;
 mod telemetry;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Worker(arguments) => commands::worker::run(&arguments),
         Command::Dev(arguments) => commands::dev::run(&arguments),
+        Command::New(arguments) => commands::new::run(&arguments),
+        Command::Build(arguments) => commands::build::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Dlq(command) => commands::dlq::run(&command),

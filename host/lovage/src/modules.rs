@@ -96,7 +96,8 @@ async fn describe(compiled: Compiled, stem: &str, sandbox: &dyn Sandbox) -> anyh
     Ok(module)
 }
 
-fn of_command(stem: &str) -> Manifest {
+/// What is said of a program that says nothing: one task with the name of its file.
+pub(crate) fn of_command(stem: &str) -> Manifest {
     Manifest {
         v: 1,
         abi: "wasi:cli".into(),
@@ -107,7 +108,7 @@ fn of_command(stem: &str) -> Manifest {
 }
 
 /// What a module died of that was to describe itself.
-fn death(report: &Report) -> anyhow::Error {
+pub(crate) fn death(report: &Report) -> anyhow::Error {
     match &report.outcome {
         Outcome::Killed { death, failure } => {
             anyhow::anyhow!("it died describing itself: {}: {failure}", death.as_str())

@@ -3,7 +3,7 @@
 //! Where broker and results live in one Redis database or one SQLite file, settling is one step in
 //! it; otherwise the same verbs run in order. The worker cannot tell which.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,23 @@ pub(crate) async fn wire(
     };
     let options = worker_options(config);
     Ok(Wired { ports, options, executors, compiler, modules, tenants, kept })
+}
+
+/// A compiler and one executor without any broker: to see what a module offers. Native code is kept
+/// in `cache`.
+///
+/// # Errors
+/// When the executor cannot be started or the cache not be used.
+pub(crate) async fn workshop(cache: &Path) -> anyhow::Result<(Compiler, Arc<Executors>)> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let services = Arc::new(Services::new(Arc::new(NoResults), None, clock));
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut options = lovage_executors::Options::new(&program, ["executor"]);
+    options.processes = 1;
+    options.slots = 1;
+    let executors =
+        Executors::start(options, services).await.context("cannot start an executor")?;
+    Ok((Compiler::open(program, cache.to_owned())?, Arc::new(executors)))
 }
 
 /// Where calls are sent and their results are read, for a client that takes no work.

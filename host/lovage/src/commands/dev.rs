@@ -1,4 +1,9 @@
 //! `lovage dev`: a queue, a worker and a live line for each task, without setting anything up.
+//!
+//! Of a project it builds the module, and again on each save: the worker that runs goes on meanwhile,
+//! then finishes what it has and is started anew. What cannot be built is told and changes nothing.
+
+mod rebuild;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,12 +12,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use lovage_core::{Settlement, Usage, Verdict};
-use lovage_worker::{Event, Observer};
+use lovage_worker::{Event, Observer, Shutdown};
 
+use super::build::Project;
 use crate::cli::DevArguments;
-use crate::config::Config;
+use crate::config::{Config, Surroundings};
 use crate::inert::inert;
 use crate::telemetry;
+use rebuild::Rebuild;
 
 /// Runs the embedded queue and a worker until it is told to end.
 ///
@@ -23,9 +30,44 @@ pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(state)
         .with_context(|| format!("cannot make the state folder {}", state.display()))?;
     let state = std::fs::canonicalize(state)?;
-    let (broker, results) = urls(&state);
+    let is_project = Project::is_there(&arguments.modules);
+    let project = is_project.then(|| Project::find(&arguments.modules, None)).transpose()?;
+    let modules = match &project {
+        Some(_) => state.join("modules"),
+        None => arguments.modules.clone(),
+    };
+    let config = config(arguments, &state, &modules)?;
+    telemetry::start(&config.log_level, config.log_json, Some(telemetry::TASKS))?;
+    println!("broker_url = {:?}", config.broker_url);
+    println!("result_backend = {:?}", config.result_backend.as_deref().unwrap_or_default());
+    let mut rebuild = Rebuild::start(project, modules, Surroundings::of_process())?;
+    loop {
+        let observer: Arc<dyn Observer> = Arc::new(LiveLines);
+        let shutdown = Shutdown::default();
+        let ended = super::block_on(async {
+            let work =
+                super::worker::work(&config, Some(observer), false, shutdown.clone(), |ready| {
+                    println!("{ready}");
+                });
+            tokio::pin!(work);
+            tokio::select! {
+                ended = &mut work => ended.map(Some),
+                () = rebuild.done() => {
+                    shutdown.warm();
+                    work.await.map(|_| None)
+                }
+            }
+        })?;
+        if let Some(code) = ended {
+            return Ok(code);
+        }
+    }
+}
+
+fn config(arguments: &DevArguments, state: &Path, modules: &Path) -> anyhow::Result<Config> {
+    let (broker, results) = urls(state);
     let mut layers = super::layers(&arguments.common)?;
-    let modules = arguments.modules.to_string_lossy();
+    let modules = modules.to_string_lossy();
     let cache = state.join("native").to_string_lossy().into_owned();
     layers
         .flag("worker.modules", Some(&modules))
@@ -34,14 +76,7 @@ pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
     if arguments.common.broker.is_none() {
         layers.flag("broker_url", Some(&broker)).flag("result_backend", Some(&results));
     }
-    let config = Config::read(&layers)?;
-    telemetry::start(&config.log_level, config.log_json, Some(telemetry::TASKS))?;
-    let observer: Arc<dyn Observer> = Arc::new(LiveLines);
-    super::block_on(super::worker::work(&config, Some(observer), false, |ready| {
-        println!("broker_url = {:?}", config.broker_url);
-        println!("result_backend = {:?}", config.result_backend.as_deref().unwrap_or_default());
-        println!("{ready}");
-    }))
+    Config::read(&layers)
 }
 
 /// Both in one file, so that a task's end is one transaction.

@@ -1,12 +1,15 @@
 //! The commands, one a file. Each returns what the process exits with.
 
+pub(crate) mod build;
 pub(crate) mod call;
+pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod executor;
+pub(crate) mod new;
 pub(crate) mod worker;
 
 use std::future::Future;

@@ -31,7 +31,8 @@ pub(crate) fn run(arguments: &WorkerArguments) -> anyhow::Result<ExitCode> {
     if let Some(pool) = arguments.pool.as_deref().filter(|pool| *pool != "wasm") {
         tracing::warn!(pool, "Every task runs in a sandbox of its own; -P is passed over");
     }
-    super::block_on(work(&config, None, true, |ready| println!("{ready}")))
+    let shutdown = Shutdown::default();
+    super::block_on(work(&config, None, true, shutdown, |ready| println!("{ready}")))
 }
 
 /// A worker's whole life: wire, load, say that it is ready, work, drain.
@@ -39,6 +40,7 @@ pub(super) async fn work(
     config: &Config,
     observer: Option<Arc<dyn Observer>>,
     interrupted: bool,
+    shutdown: Shutdown,
     say: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
     let Wired { ports, options, executors, compiler, modules, tenants, kept } =
@@ -46,7 +48,6 @@ pub(super) async fn work(
     if let Some(folder) = &config.modules {
         modules::load_folder(folder, &compiler, &*ports.sandbox, &modules).await?;
     }
-    let shutdown = Shutdown::default();
     let signals = Signals::listen(shutdown.clone(), interrupted)?;
     let names: Vec<_> = modules.names().iter().map(ToString::to_string).collect();
     say(&format!(

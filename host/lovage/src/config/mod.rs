@@ -7,6 +7,7 @@
 mod keys;
 mod layers;
 mod parse;
+mod surroundings;
 mod tenants;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use lovage_worker::Failpoint;
 pub(crate) use keys::{KEYS, TENANT_KEYS};
 pub(crate) use layers::Layers;
 use parse::Reader;
+pub(crate) use surroundings::Surroundings;
 
 /// What a worker's configuration means, checked.
 #[derive(Debug, Clone)]
