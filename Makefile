@@ -44,6 +44,7 @@ test: ## Run every test, with real Redis and real Celery.
 	guest-examples/build
 	cargo test $(RELEASE) --workspace --no-fail-fast
 	tests/languages/python/run
+	tests/languages/run
 
 .PHONY: check
 check: ## Check format, lints, the house's rules, documentation and scripts.

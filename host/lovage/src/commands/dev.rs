@@ -36,11 +36,17 @@ pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
         Some(_) => state.join("modules"),
         None => arguments.modules.clone(),
     };
-    let config = config(arguments, &state, &modules)?;
+    let around = Surroundings::of_process();
+    // What a build has compiled to look at need not be compiled again.
+    let native = match &project {
+        Some(_) => around.build_cache().join("native"),
+        None => state.join("native"),
+    };
+    let config = config(arguments, &state, &modules, &native)?;
     telemetry::start(&config.log_level, config.log_json, Some(telemetry::TASKS))?;
     println!("broker_url = {:?}", config.broker_url);
     println!("result_backend = {:?}", config.result_backend.as_deref().unwrap_or_default());
-    let mut rebuild = Rebuild::start(project, modules, Surroundings::of_process())?;
+    let mut rebuild = Rebuild::start(project, modules, around)?;
     loop {
         let observer: Arc<dyn Observer> = Arc::new(LiveLines);
         let shutdown = Shutdown::default();
@@ -64,14 +70,19 @@ pub(crate) fn run(arguments: &DevArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn config(arguments: &DevArguments, state: &Path, modules: &Path) -> anyhow::Result<Config> {
+fn config(
+    arguments: &DevArguments,
+    state: &Path,
+    modules: &Path,
+    native: &Path,
+) -> anyhow::Result<Config> {
     let (broker, results) = urls(state);
     let mut layers = super::layers(&arguments.common)?;
     let modules = modules.to_string_lossy();
-    let cache = state.join("native").to_string_lossy().into_owned();
+    let native = native.to_string_lossy();
     layers
         .flag("worker.modules", Some(&modules))
-        .flag("worker.cache", Some(&cache))
+        .flag("worker.cache", Some(&native))
         .flag("worker.concurrency", arguments.concurrency.as_deref());
     if arguments.common.broker.is_none() {
         layers.flag("broker_url", Some(&broker)).flag("result_backend", Some(&results));

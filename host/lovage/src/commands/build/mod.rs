@@ -6,6 +6,7 @@
 
 mod c;
 mod cache;
+mod go;
 mod manifest;
 mod project;
 mod python;
@@ -57,10 +58,11 @@ impl Language {
     pub(crate) const fn tools(self) -> &'static [&'static Tool] {
         match self {
             Self::C => c::TOOLS,
+            Self::Go => go::TOOLS,
             Self::Python => python::TOOLS,
             Self::Rust => rust::TOOLS,
             Self::Zig => zig::TOOLS,
-            Self::Go | Self::Javascript | Self::Ruby => &[],
+            Self::Javascript | Self::Ruby => &[],
         }
     }
 
@@ -81,10 +83,11 @@ impl Language {
     fn build(self, work: &Work<'_>) -> anyhow::Result<PathBuf> {
         match self {
             Self::C => c::build(work),
+            Self::Go => go::build(work),
             Self::Python => python::build(work),
             Self::Rust => rust::build(work),
             Self::Zig => zig::build(work),
-            Self::Go | Self::Javascript | Self::Ruby => {
+            Self::Javascript | Self::Ruby => {
                 anyhow::bail!("{} is not supported yet", self.as_str())
             }
         }
@@ -94,10 +97,11 @@ impl Language {
     pub(crate) fn check(self, work: &Work<'_>) -> anyhow::Result<()> {
         match self {
             Self::C => c::check(work),
+            Self::Go => go::check(work),
             Self::Python => python::check(work),
             Self::Rust => rust::check(work),
             Self::Zig => zig::check(work),
-            Self::Go | Self::Javascript | Self::Ruby => Ok(()),
+            Self::Javascript | Self::Ruby => Ok(()),
         }
     }
 
@@ -159,7 +163,7 @@ pub(crate) fn build(
     let may_use = use_cache && !project.language.keeps_its_own_cache();
     if let Some(wasm) = may_use.then(|| std::fs::read(&kept).ok()).flatten() {
         cache::replace(output, &wasm)?;
-        return looked(project, output, wasm, true, false);
+        return looked(project, around, output, wasm, true, false);
     }
     let language = project.language;
     let what = format!("building {} ({})", project.name, versions(language, &work.tools));
@@ -167,8 +171,9 @@ pub(crate) fn build(
         let file = language.build(&work)?;
         std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
     })?;
-    let built =
-        steps.step("loading it as a worker does", || looked(project, output, wasm, false, true))?;
+    let built = steps.step("loading it as a worker does", || {
+        looked(project, around, output, wasm, false, true)
+    })?;
     if may_use {
         cache::replace(&kept, &std::fs::read(output)?)?;
     }
@@ -208,14 +213,15 @@ pub(crate) fn prepare<'a>(
 /// Loads what was built; embeds its manifest and writes it where that is still to be done.
 fn looked(
     project: &Project,
+    around: &Surroundings,
     output: &Path,
     wasm: Vec<u8>,
     is_cached: bool,
     write: bool,
 ) -> anyhow::Result<Built> {
-    let state = project.root.join(".lovage/native");
+    let native = around.build_cache().join("native");
     let looked = super::block_on(async {
-        let (compiler, executors) = wiring::workshop(&state).await?;
+        let (compiler, executors) = wiring::workshop(&native).await?;
         let looked = look(&wasm, &project.name, Some(project), &compiler, &executors).await;
         executors.stop().await;
         looked
