@@ -17,6 +17,9 @@ from celery import Celery
 _SIDE = "staged"
 _MODELS = "models-of-calls"
 _BATCH = 1_000
+# Results in a database that they share, and seconds between two counts of them.
+_RESULTS = "celery-task-meta-*"
+_COUNT_EVERY_S = 0.2
 
 
 def client(broker: str, backend: str) -> Celery:
@@ -27,12 +30,14 @@ def client(broker: str, backend: str) -> Celery:
 
 
 class Redis:
-    """Broker and results in two databases of one server."""
+    """Broker and results in two databases of one server, or in one, where settling is one step."""
 
-    def __init__(self, server):
-        self.broker, self.backend = server.url(0), server.url(1)
+    def __init__(self, server, is_one=False):
+        self.broker, self.backend = server.url(0), server.url(0 if is_one else 1)
         self._queues = redis.Redis.from_url(self.broker)
         self._results = redis.Redis.from_url(self.backend)
+        self._is_one = is_one
+        self._counted = (-_COUNT_EVERY_S, 0)
 
     def clear(self):
         """Empties both databases. No worker may be running."""
@@ -40,8 +45,19 @@ class Redis:
         self._results.flushdb()
 
     def forget_results(self):
-        """Empties the database of results."""
-        self._results.flushdb()
+        """Empties the database of results, or removes them from the only one."""
+        if not self._is_one:
+            self._results.flushdb()
+            return
+        batch = []
+        for name in self._results.scan_iter(_RESULTS, count=_BATCH):
+            batch.append(name)
+            if len(batch) == _BATCH:
+                self._results.unlink(*batch)
+                batch = []
+        if batch:
+            self._results.unlink(*batch)
+        self._counted = (-_COUNT_EVERY_S, 0)
 
     def stage(self, calls) -> list[str]:
         """Loads calls beside the queue; returns their ids. A call is its task and its arguments, and
@@ -75,8 +91,13 @@ class Redis:
             pipeline.execute()
 
     def results(self) -> int:
-        """How many results there are."""
-        return self._results.dbsize()
+        """How many results there are; where they are not alone, lately: counting them takes time."""
+        if not self._is_one:
+            return self._results.dbsize()
+        if time.monotonic() - self._counted[0] > _COUNT_EVERY_S:
+            count = self._results.eval("return #redis.call('KEYS', ARGV[1])", 0, _RESULTS)
+            self._counted = (time.monotonic(), count)
+        return self._counted[1]
 
     def states(self, ids) -> dict[str, str]:
         """The state of each call that has one."""

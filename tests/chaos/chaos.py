@@ -2,12 +2,15 @@
 
     chaos.py [--smoke | --duplicated] [--tasks N] [--kills N] [--stops N] [--failpoints N]
              [--workers N] [--lease S] [--seed N] [--keep FOLDER]
-             [--broker redis|sqlite] [--worker lovage|celery]
+             [--broker redis|sqlite] [--one-database] [--worker lovage|celery]
 
 Every call is accepted by the broker before the first worker starts. Workers are killed (SIGKILL),
 stopped for 1.2 to 3 leases (SIGSTOP, then SIGCONT), or kill themselves at a named place on a call's
 way. What tasks do to the outside goes to a sink, a file to which whole lines are appended: it is the
 receiver that counts, not the worker.
+
+Broker and results are in two databases of one Redis, where settling is a step after the other; with
+`--one-database`, and always in a SQLite file, they are together and it is one step.
 
 The exit code is 1 unless every call has ended, no receiver that de-duplicates on the key it is sent
 saw an effect twice, and no effect that must not be repeated in doubt was sent twice.
@@ -47,7 +50,7 @@ def main() -> int:
     options = parse()
     chance = random.Random(options.seed)
     out.print(f"{options.tasks:,} tasks, {options.kills} kills, {options.stops} stops, "
-              f"{options.failpoints} failpoints, {options.worker} on {options.broker}, "
+              f"{options.failpoints} failpoints, {options.worker} on {options.place}, "
               f"--seed {options.seed} repeats this run")  # fmt: skip
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -55,7 +58,8 @@ def main() -> int:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if options.broker == "redis":
-            queue = queues.Redis(stack.enter_context(processes.RedisServer()))
+            server = stack.enter_context(processes.RedisServer())
+            queue = queues.Redis(server, options.one_database)
         else:
             queue = queues.Sqlite(folder)
         stack.enter_context(closing(queue))
@@ -67,11 +71,11 @@ def main() -> int:
         chance.shuffle(messages)
         queue.stage(messages)
         queue.release()
-        armed = failpoints(chance, options.failpoints, options.broker)
+        armed = failpoints(chance, options.failpoints, options.is_one_step)
         with Fleet(options, queue, folder, armed) as fleet:
             disturb(options, chance, queue, fleet, logicals)
         report = judge.count(queue, logicals, fleet)
-    head = {"seed": options.seed, "broker": options.broker, "worker": options.worker}
+    head = {"seed": options.seed, "broker": options.place, "worker": options.worker}
     report = head | report | {"seconds": round(time.monotonic() - begun, 1)}
     print(json.dumps(report, indent=1))
     write(report, options.report)
@@ -96,7 +100,12 @@ def parse():
     broker = os.environ.get("BROKER") or "redis"
     parser.add_argument("--broker", default=broker, choices=["redis", "sqlite"])
     parser.add_argument("--worker", default="lovage", choices=["lovage", "celery"])
+    parser.add_argument("--one-database", action="store_true", help="of Redis: queue and results")
     options = parser.parse_args()
+    if options.one_database and options.broker != "redis":
+        parser.error("--one-database is for Redis: a SQLite file always is one")
+    options.is_one_step = options.one_database or options.broker == "sqlite"
+    options.place = options.broker + (" (one database)" if options.one_database else "")
     defaults = {"tasks": 10_000, "kills": 50, "stops": 15, "failpoints": 100}
     if options.smoke:
         defaults = {"tasks": 1_000, "kills": 5, "stops": 2, "failpoints": 5}
@@ -146,7 +155,8 @@ def write(report, path):
     """The same as JSON, where the bench puts its files."""
     folder = places.target() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    path = path or folder / f"chaos-{report['worker']}-{report['broker']}.json"
+    place = report["broker"].replace(" (one database)", "-one")
+    path = path or folder / f"chaos-{report['worker']}-{place}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 

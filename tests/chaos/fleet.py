@@ -12,8 +12,8 @@ SLOTS = 16
 # Workers that may end by themselves in one run.
 FAILURES_MAX = 10
 
-# Where a worker can be told to die, each with how often it may pass there before it does. On SQLite,
-# broker, ledger and results are one file and settling is one step in it.
+# Where a worker can be told to die, each with how often it may pass there before it does. Where
+# broker, ledger and results are in one place, settling is one step in it.
 ANYWHERE = {
     "reserved": 60, "decoded": 60, "claimed": 60, "instantiated": 60, "step_begun": 50,
     "effect_sent": 50, "step_committed": 50, "guest_returned": 60, "acked": 60, "dlq_published": 1,
@@ -24,9 +24,9 @@ STEP_BY_STEP = {
 }  # fmt: skip
 
 
-def failpoints(chance, count: int, broker: str) -> list[str]:
+def failpoints(chance, count: int, is_one_step: bool) -> list[str]:
     """So many failpoints, every place as often as every other."""
-    places = ANYWHERE | (STEP_BY_STEP if broker == "redis" else {})
+    places = ANYWHERE | ({} if is_one_step else STEP_BY_STEP)
     names = [list(places)[number % len(places)] for number in range(count)]
     chance.shuffle(names)
     return [f"{name}:{chance.randint(1, places[name])}" for name in names]

@@ -17,7 +17,7 @@ use crate::signature::{Signature, list};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseSettings {
     /// Whether failures are kept even of calls whose results nobody wants
-    /// (`task_store_errors_even_if_ignored`).
+    /// (`task_store_errors_even_if_ignored`), of all tasks; a task's manifest may ask for its own.
     pub store_errors_even_if_ignored: bool,
     /// Whether result documents name the task, its arguments and its worker (`result_extended`).
     pub extended: bool,
@@ -200,7 +200,6 @@ impl<'a> Close<'a> {
         self.closing(results, Vec::new(), Disposal::Keep(Box::new(kept)))
     }
 
-    /// The next attempt leaves, and the caller sees that it will.
     /// What the caller of a mismatch is told: nothing where the key is the call's id, because the
     /// result under that id is the other call's.
     fn mismatch(&self) -> Vec<ResultRecord> {
@@ -210,6 +209,7 @@ impl<'a> Close<'a> {
         explicit.then(|| self.record(TaskState::Failure(failure), Vec::new())).into_iter().collect()
     }
 
+    /// The next attempt leaves, and the caller sees that it will.
     fn retry(&self, failure: &Failure, at: Timestamp) -> Closing {
         let Verdict { invocation, at: now, .. } = self.verdict;
         let Some(publication) = next_attempt(invocation, self.settings, at, *now) else {
@@ -243,8 +243,12 @@ impl<'a> Close<'a> {
         !self.verdict.invocation.ignore_result.unwrap_or_else(by_task)
     }
 
+    /// Whether a failure is told: by the task's own word, the worker's, or because all is wanted.
     fn errors_wanted(&self) -> bool {
-        self.settings.store_errors_even_if_ignored || self.wanted()
+        let task = self.verdict.task.as_ref();
+        self.settings.store_errors_even_if_ignored
+            || task.is_some_and(|task| task.store_errors_even_if_ignored)
+            || self.wanted()
     }
 
     fn record(&self, state: TaskState, children: Vec<Child>) -> ResultRecord {

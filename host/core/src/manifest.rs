@@ -49,6 +49,9 @@ pub struct TaskSpec {
     /// Whether its results are kept, unless the call says otherwise.
     #[serde(default)]
     pub ignore_result: bool,
+    /// Whether its failures are kept even when nobody wants its results.
+    #[serde(default)]
+    pub store_errors_even_if_ignored: bool,
     /// The queue that calls from guests go to.
     #[serde(default)]
     pub queue: Option<String>,
@@ -78,6 +81,7 @@ impl TaskSpec {
             idempotency: None,
             limits: LimitRequest::default(),
             ignore_result: false,
+            store_errors_even_if_ignored: false,
             queue: None,
             rate_limit: None,
             capabilities: Vec::new(),

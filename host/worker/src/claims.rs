@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Change, Claim, Claimed, Disposal, End, Grant, Job, LedgerKey, LedgerWrite, ParkReason, Payload,
-    Settlement, TaskId, Timestamp, Verdict,
+    Change, Claim, Claimed, Disposal, End, Failure, Grant, Job, LedgerKey, LedgerWrite, ParkReason,
+    Payload, Settlement, TaskId, Timestamp, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
@@ -45,6 +45,8 @@ pub(crate) enum Answer {
     CrashLoop(Right),
     /// The same key with other arguments.
     Mismatch,
+    /// The ledger refuses this claim for good, and answers others.
+    Refused(String),
 }
 
 /// The right to run a call and to record what becomes of it.
@@ -86,24 +88,25 @@ pub(crate) struct Claims {
 
 struct Waiting {
     claim: Claim,
-    answer: oneshot::Sender<Claimed>,
+    answer: oneshot::Sender<Result<Claimed, PortError>>,
 }
 
 impl Claims {
     /// Claims over this ledger, and the loop that does the work until the claims and their clones are
-    /// gone; it wakes the keeper when the session may have to be begun anew. Without a ledger
-    /// everything may run.
+    /// gone, or the ledger refuses everything for good; it wakes the keeper when the session may have to
+    /// be begun anew. Without a ledger everything may run.
     pub(crate) fn new(
         ledger: Option<Arc<dyn Ledger>>,
         lease: Duration,
         keeper: Arc<Notify>,
-    ) -> (Self, impl Future<Output = ()>) {
+    ) -> (Self, impl Future<Output = Result<(), PortError>>) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let keep_implicit = KEEP_IMPLICIT_MIN.max(lease * 2);
         let queue = ledger.is_some().then_some(queue);
         let work = async move {
-            if let Some(ledger) = ledger {
-                work(&*ledger, &keeper, waiting).await;
+            match ledger {
+                Some(ledger) => work(&*ledger, &keeper, waiting).await,
+                None => Ok(()),
             }
         };
         (Self { queue, keep_implicit }, work)
@@ -115,7 +118,10 @@ impl Claims {
         let claim = claim(job);
         let (answer, claimed) = oneshot::channel();
         queue.send(Waiting { claim, answer }).await.ok()?;
-        Some(self.answer(job, claimed.await.ok()?))
+        Some(match claimed.await.ok()? {
+            Ok(claimed) => self.answer(job, claimed),
+            Err(refused) => Answer::Refused(refused.to_string()),
+        })
     }
 
     fn answer(&self, job: &Job, claimed: Claimed) -> Answer {
@@ -194,28 +200,99 @@ fn unfinished(id: &TaskId, verdict: Option<&[u8]>, right: Right) -> Answer {
 /// When a call comes again that waits for another one's settlement to be finished.
 const UNFINISHED: Duration = Duration::from_secs(1);
 
-async fn work(ledger: &dyn Ledger, keeper: &Notify, mut queue: mpsc::Receiver<Waiting>) {
+async fn work(
+    ledger: &dyn Ledger,
+    keeper: &Notify,
+    mut queue: mpsc::Receiver<Waiting>,
+) -> Result<(), PortError> {
     let mut waiting = Vec::with_capacity(BATCH_MAX);
     let mut claims = Vec::with_capacity(BATCH_MAX);
-    let mut backoff = Backoff::new();
     while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
         claims.clear();
         claims.extend(waiting.iter().map(|waiting| waiting.claim));
-        let claimed = loop {
-            match ledger.claim(&claims).await {
-                Ok(claimed) => break claimed,
-                Err(error) => again(keeper, &error, &mut backoff).await,
+        match claim_until_answered(ledger, keeper, &claims).await {
+            Ok(claimed) => {
+                for (waiting, claimed) in waiting.drain(..).zip(claimed) {
+                    // Whoever asked may be gone: a drain that ran out of time.
+                    let _ = waiting.answer.send(Ok(claimed));
+                }
             }
-        };
-        if !backoff.is_first() {
-            info!("The ledger answers again");
-            backoff.reset();
-        }
-        for (waiting, claimed) in waiting.drain(..).zip(claimed) {
-            // Whoever asked may be gone: a drain that ran out of time.
-            let _ = waiting.answer.send(claimed);
+            Err(refused) => {
+                warn!(error = &refused as &dyn std::error::Error, "The ledger refuses claims");
+                one_by_one(ledger, keeper, &mut waiting).await?;
+            }
         }
     }
+    Ok(())
+}
+
+/// Claims, again and again while that may help.
+///
+/// # Errors
+/// When the ledger refuses it for good.
+async fn claim_until_answered(
+    ledger: &dyn Ledger,
+    keeper: &Notify,
+    claims: &[Claim],
+) -> Result<Vec<Claimed>, PortError> {
+    let mut backoff = Backoff::new();
+    loop {
+        match ledger.claim(claims).await {
+            Ok(claimed) => {
+                if !backoff.is_first() {
+                    info!("The ledger answers again");
+                }
+                return Ok(claimed);
+            }
+            Err(error) if error.is_transient() => again(keeper, &error, &mut backoff).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// After a batch that was refused for good: whose fault it was is refused alone, and the others are not.
+///
+/// # Errors
+/// When the ledger refuses everything: no call is to be blamed for that. The deliveries go back with the
+/// worker's end.
+async fn one_by_one(
+    ledger: &dyn Ledger,
+    keeper: &Notify,
+    waiting: &mut Vec<Waiting>,
+) -> Result<(), PortError> {
+    for Waiting { claim, answer } in waiting.drain(..) {
+        let claimed = match claim_until_answered(ledger, keeper, &[claim]).await {
+            Ok(claimed) => claimed.into_iter().next().ok_or_else(|| PortError::Permanent {
+                what: "the ledger gave no answer".into(),
+                source: None,
+            }),
+            Err(refused) => Err(refused),
+        };
+        if claimed.is_err() {
+            probe(ledger, keeper).await?;
+        }
+        let _ = answer.send(claimed);
+    }
+    Ok(())
+}
+
+/// Claims, for a moment, what is nobody's call.
+///
+/// # Errors
+/// When that is refused, too.
+async fn probe(ledger: &dyn Ledger, keeper: &Notify) -> Result<(), PortError> {
+    let key = LedgerKey::explicit(TENANT, &"lovage.probe".into(), "probe");
+    let claim = Claim { key, payload: Payload::Canonical([0; 32]), attempt: 0, ticket: 0 };
+    if let Some(Claimed::Fresh { grant, .. }) =
+        claim_until_answered(ledger, keeper, &[claim]).await?.into_iter().next()
+    {
+        let (change, keep) = (Change::End(End::Done), Duration::from_millis(1));
+        let write = LedgerWrite { grant, change, keep, verdict: None };
+        // That it is forgotten soon is only tidy.
+        let _ = ledger.record(std::slice::from_ref(&write)).await;
+        let _ = ledger.settle(&[write.settle()]).await;
+    }
+    Ok(())
 }
 
 /// After a claim that failed: a session whose lease is over must be begun anew before it may claim,
@@ -259,6 +336,11 @@ pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> Instead {
             Instead::Settle(verdict(Settlement::Park(ParkReason::CrashLoop)), Some(right))
         }
         Answer::Mismatch => Instead::Settle(verdict(Settlement::Park(ParkReason::Mismatch)), None),
+        // Its caller is told, and the message kept: nobody is to wait for what can never be claimed.
+        Answer::Refused(why) => {
+            let failure = Failure::new("lovage.exceptions", "LedgerRefused", &why);
+            Instead::Settle(verdict(Settlement::Bury(failure)), None)
+        }
         // Whoever may run does not come here.
         Answer::Run(_) | Answer::Known => Instead::Acknowledge,
     }

@@ -113,8 +113,9 @@ impl Worker {
     /// Works until it is told to end, then drains.
     ///
     /// # Errors
-    /// When the broker could not be told at the end: what was still in work comes again when the
-    /// lease is over.
+    /// When the ledger refuses everything for good: what was in work has gone back to its queues. When
+    /// the broker could not be told at the end: what was still in work comes again when the lease is
+    /// over.
     pub async fn run(self, shutdown: Shutdown) -> Result<Drained, PortError> {
         let Self { ports, options } = self;
         let (settler, settling) = Settler::new(ports.settle);
@@ -138,7 +139,16 @@ impl Worker {
         });
         let jobs = TaskTracker::new();
         let _settling = AbortOnDropHandle::new(tokio::spawn(settling));
-        let _claiming = AbortOnDropHandle::new(tokio::spawn(claiming));
+        let claiming = {
+            let shutdown = shutdown.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let refused = claiming.await;
+                if refused.is_err() {
+                    shutdown.cold();
+                }
+                refused
+            }))
+        };
         let _keeping = AbortOnDropHandle::new(tokio::spawn(hold(Keeping {
             broker: Arc::clone(&ports.broker),
             ledger: ports.ledger.clone(),
@@ -170,9 +180,17 @@ impl Worker {
             let _ = tokio::time::timeout(STOP_GRACE, jobs.wait()).await;
         }
         // The ledger first: whoever is handed a message back must find its call free.
-        if let Some(ledger) = &ports.ledger {
-            ledger.leave().await?;
+        let left = match &ports.ledger {
+            Some(ledger) => ledger.leave().await,
+            None => Ok(()),
+        };
+        if claiming.is_finished()
+            && let Ok(Err(refused)) = claiming.await
+        {
+            ports.broker.leave().await?;
+            return Err(refused);
         }
+        left?;
         ports.broker.leave().await?;
         Ok(Drained { handed_back })
     }

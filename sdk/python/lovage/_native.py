@@ -148,7 +148,15 @@ def _entry(options, params):
             limits[field] = size(value, option)
     if limits:
         entry["limits"] = limits
-    for option in ("queue", "rate_limit", "schedule", "ignore_result", "acks_late", "reuse"):
+    for option in (
+        "queue",
+        "rate_limit",
+        "schedule",
+        "ignore_result",
+        "store_errors_even_if_ignored",
+        "acks_late",
+        "reuse",
+    ):
         if option in options:
             entry[option] = options.pop(option)
     if "capabilities" in options:

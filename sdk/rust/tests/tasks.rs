@@ -24,6 +24,7 @@ use serde_json::Value;
     queue = "slow",
     capabilities("http:a.example", "kv:read"),
     ignore_result,
+    store_errors_even_if_ignored,
     acks_late = false,
     reuse = 3
 )]
@@ -225,7 +226,7 @@ fn the_manifest_says_what_the_attribute_says() {
         "limits": {"time_ms": 5_000, "soft_time_ms": 4_000, "memory_bytes": 67_108_864,
                    "fuel": 2_000, "output_bytes": 1_024},
         "rate_limit": "10/s", "queue": "slow", "capabilities": ["http:a.example", "kv:read"],
-        "ignore_result": true, "acks_late": false, "reuse": 3,
+        "ignore_result": true, "store_errors_even_if_ignored": true, "acks_late": false, "reuse": 3,
     });
     assert_eq!(manifest["tasks"][0], expected);
     let expected = serde_json::json!({

@@ -5,6 +5,7 @@
     reason = "failing is what a test's function is for"
 )]
 
+mod calls;
 pub mod random;
 
 use std::collections::HashSet;
@@ -19,6 +20,9 @@ use lovage_core::{
     StepBegin, StepBegun, StepEnd, StepInput,
 };
 
+use calls::{begun, ended, granted, one, recorded, settled};
+pub use calls::{claim, ends, key, payload, retries};
+
 use crate::LedgerRig;
 
 /// The lease of every session here; the store's clock is the test's, so it is never waited for.
@@ -31,69 +35,6 @@ pub const KEEP: Duration = Duration::from_hours(1);
 pub const CRASHES_MAX: u32 = 3;
 
 const MOMENT: Duration = Duration::from_millis(1);
-
-/// The record of a number, with an implicit key if it is even and an explicit one if it is odd.
-pub fn key(number: u64) -> LedgerKey {
-    LedgerKey::implicit("tenant", &"task".into(), &number.to_string().into())
-}
-
-/// A claim of that record.
-pub fn claim(number: u64, attempt: u32, ticket: u64) -> Claim {
-    Claim { key: key(number), payload: payload(number, 0), attempt, ticket }
-}
-
-/// The payload of that record's kind.
-pub fn payload(number: u64, which: u8) -> Payload {
-    if number.is_multiple_of(2) {
-        Payload::Raw([which; 4])
-    } else {
-        Payload::Canonical([which; 32])
-    }
-}
-
-/// A write that ends a call.
-pub fn ends(grant: Grant, end: End) -> LedgerWrite {
-    let verdict = Some(Bytes::from_static(b"\0verdict\xff\r\n"));
-    LedgerWrite { grant, change: Change::End(end), keep: KEEP, verdict }
-}
-
-/// A write that has the call run again.
-pub fn retries(grant: Grant, attempt: u32, delay: Duration) -> LedgerWrite {
-    LedgerWrite { change: Change::Retry { attempt, delay }, ..ends(grant, End::Failed) }
-}
-
-async fn one(ledger: &dyn Ledger, claim: Claim) -> Claimed {
-    ledger.claim(&[claim]).await.expect("an answer").pop().expect("one answer")
-}
-
-async fn granted(ledger: &dyn Ledger, claim: Claim) -> Grant {
-    match one(ledger, claim).await {
-        Claimed::Fresh { grant, .. } => grant,
-        other => panic!("not granted: {other:?}"),
-    }
-}
-
-async fn recorded(ledger: &dyn Ledger, write: &LedgerWrite) -> Recorded {
-    let mut answers = ledger.record(std::slice::from_ref(write)).await;
-    answers.pop().expect("one answer").expect("an answer")
-}
-
-async fn settled(ledger: &dyn Ledger, write: &LedgerWrite) -> Recorded {
-    let mut answers = ledger.settle(std::slice::from_ref(write)).await;
-    answers.pop().expect("one answer").expect("an answer")
-}
-
-async fn begun(ledger: &dyn Ledger, grant: &Grant, doubt: OnDoubt) -> StepBegun {
-    let input = StepInput([1; 16]);
-    let ticket = fastrand::u64(..1 << 48);
-    let step = StepBegin { name: "charge".into(), input, doubt, ticket };
-    ledger.begin_step(grant, &step).await.expect("an answer")
-}
-
-async fn ended(ledger: &dyn Ledger, grant: &Grant, value: &'static [u8]) -> Recorded {
-    let end = StepEnd::Commit(Bytes::from_static(value));
-    ledger.end_step(grant, "charge", &end).await.expect("an answer")
-}
 
 /// What nobody claimed is granted once; others are told how long to wait.
 pub async fn what_was_never_claimed_is_granted_once(rig: &impl LedgerRig) {

@@ -83,6 +83,7 @@ def calls(demo):
         "run-progress": lambda: d.progress.delay(),
         "run-noresult": lambda: d.noresult.delay(1),
         "run-noresult-fail": lambda: d.noresult_fail.delay(),
+        "run-noresult-fail-stored": lambda: d.noresult_fail_stored.delay(),
         "run-call-ignore-result": lambda: d.add.apply_async((1, 1), ignore_result=True),
         "run-call-ignore-result-false-override": lambda: d.noresult.apply_async(
             (1,), ignore_result=False

@@ -1,5 +1,6 @@
 //! What leaves is what Celery's own worker sent in the same place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_celery::{
@@ -9,7 +10,7 @@ use lovage_celery::{
 use lovage_core::{
     Child, Closing, Disposal, DropReason, FailedAttempt, Failure, Invocation, Json, JsonPart,
     KeptKind, OutboxCall, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement, TaskId,
-    TaskState, Timestamp, Verdict,
+    TaskSpec, TaskState, Timestamp, Verdict,
 };
 use serde_json::Value;
 
@@ -309,18 +310,23 @@ fn unwanted_results_are_not_written_and_the_rest_is_done() {
     let unknown = closing(Settlement::Park(ParkReason::UnknownTask));
     assert_eq!(unknown.results.len(), 1, "an unknown task is always reported");
 
-    let settings = CloseSettings { store_errors_even_if_ignored: true, ..CloseSettings::default() };
-    let invocation = Invocation { ignore_result: Some(true), ..first_sent("run-chain-fail") };
-    let settlement = Settlement::Bury(failure());
-    let verdict = Verdict {
-        invocation,
-        task: None,
-        digest: None,
-        key_is_explicit: false,
-        settlement,
-        at: NOW,
-    };
-    assert_eq!(close(&verdict, &settings).results.len(), 3);
+    for (by_worker, by_task) in [(true, false), (false, true)] {
+        let settings =
+            CloseSettings { store_errors_even_if_ignored: by_worker, ..CloseSettings::default() };
+        let task = TaskSpec {
+            store_errors_even_if_ignored: by_task,
+            ..TaskSpec::named("demo.fail".into())
+        };
+        let verdict = Verdict {
+            invocation: Invocation { ignore_result: Some(true), ..first_sent("run-chain-fail") },
+            task: Some(Arc::new(task)),
+            digest: None,
+            key_is_explicit: false,
+            settlement: Settlement::Bury(failure()),
+            at: NOW,
+        };
+        assert_eq!(close(&verdict, &settings).results.len(), 3);
+    }
 }
 
 #[test]

@@ -24,6 +24,13 @@ pub const PROTOCOL: u32 = 1;
 /// The largest frame, in bytes; above the largest argument, result or host call by a margin.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// The most calls in an outbox that an executor says, whatever an attempt's limits are: an entry of a
+/// few bytes in a frame is a few hundred in memory.
+pub const OUTBOX_MAX: usize = 10_000;
+
+/// The most log lines that an executor says of one attempt, likewise.
+pub const LOGS_MAX: usize = 100_000;
+
 /// Names a loaded module towards one executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ModuleNumber(pub u32);
@@ -234,11 +241,11 @@ pub struct Done<'a> {
     pub end: End<'a>,
     /// What it used.
     pub usage: Usage,
-    /// Its outbox, in order.
-    #[serde(borrow)]
+    /// Its outbox, in order; at most [`OUTBOX_MAX`].
+    #[serde(borrow, deserialize_with = "wire::at_most::<OUTBOX_MAX, _, _>")]
     pub outbox: Vec<OutboxFrame<'a>>,
-    /// Its log lines, in order: level, message, fields.
-    #[serde(borrow)]
+    /// Its log lines, in order: level, message, fields; at most [`LOGS_MAX`].
+    #[serde(borrow, deserialize_with = "wire::at_most::<LOGS_MAX, _, _>")]
     pub logs: Vec<(LogLevel, &'a str, &'a str)>,
     /// Log lines dropped.
     pub logs_dropped: u32,

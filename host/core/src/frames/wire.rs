@@ -1,7 +1,10 @@
 //! Frames as bytes.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::FRAME_BYTES_MAX;
 
@@ -67,12 +70,43 @@ pub fn decode_owned<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> 
     Ok(postcard::from_bytes(frame)?)
 }
 
+/// Reads a sequence of at most `MOST` elements: a longer one is refused where it exceeds that, before
+/// more is allocated for it.
+pub(super) fn at_most<'de, const MOST: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct AtMost<const MOST: usize, T>(PhantomData<T>);
+
+    impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MOST, T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "at most {MOST} elements")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                if all.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                all.push(element);
+            }
+            Ok(all)
+        }
+    }
+
+    deserializer.deserialize_seq(AtMost::<MOST, T>(PhantomData))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::{FrameError, append, decode, first};
-    use crate::frames::{Done, End, FRAME_BYTES_MAX, FromExecutor, PROTOCOL, ToExecutor};
+    use crate::frames::{Done, End, FRAME_BYTES_MAX, FromExecutor, LOGS_MAX, PROTOCOL, ToExecutor};
     use crate::{Death, JobNumber, Limits, LogLevel, TaskId, Usage};
 
     fn done(end: End<'_>) -> Done<'_> {
@@ -110,6 +144,18 @@ mod tests {
         let long = "x".repeat(FRAME_BYTES_MAX + 1);
         assert!(append(&mut buffer, &long).is_err());
         assert_eq!(buffer, b"before");
+    }
+
+    #[test]
+    fn a_frame_of_more_elements_than_there_may_be_is_refused() {
+        let lines = |count| {
+            let logs = vec![(LogLevel::Info, "", ""); count];
+            let frame = FromExecutor::Done(Box::new(Done { logs, ..done(End::Succeed("1")) }));
+            let mut buffer = Vec::new();
+            append(&mut buffer, &frame).unwrap();
+            decode::<FromExecutor<'_>>(&buffer[4..]).is_ok()
+        };
+        assert!(lines(LOGS_MAX) && !lines(LOGS_MAX + 1));
     }
 
     proptest! {

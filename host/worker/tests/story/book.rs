@@ -7,11 +7,20 @@ use lovage_core::{
     SessionNumber, StepBegin, StepBegun, StepEnd,
 };
 
-use crate::stage::World;
+use crate::stage::{Refused, World};
 
 #[async_trait]
 impl Ledger for World {
     async fn claim(&self, batch: &[Claim]) -> Result<Vec<Claimed>, PortError> {
+        let one = LedgerKey::implicit("default", &"demo.add".into(), &"refused".into());
+        if match *self.refused.lock().unwrap() {
+            Refused::Nobody => false,
+            Refused::One => batch.iter().any(|claim| claim.key == one),
+            Refused::Everybody => true,
+        } {
+            self.tell(format!("refuse {}", batch.len()));
+            return Err(PortError::Permanent { what: "a wrong type".into(), source: None });
+        }
         let mut claimed = self.claimed.lock().unwrap();
         let answer = |claim: &Claim| {
             self.tell("claim");

@@ -8,7 +8,7 @@ use lovage_core::{
 };
 
 use crate::book::grant;
-use crate::stage::{Stage, envelope, failure, killed, value};
+use crate::stage::{Refused, Stage, envelope, failure, killed, value};
 
 /// What a ledger keeps of a call `id` that returned 5.
 fn five(id: &str) -> bytes::Bytes {
@@ -159,4 +159,29 @@ async fn a_stop_frees_the_calls_before_it_gives_their_messages_back() {
     assert_eq!(drained.handed_back, 1);
     let steps = ["claim", "run", "record release", "close", "release", "free", "leave"];
     assert_eq!(story, steps);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_claim_alone_is_refused_for_good_is_a_dead_letter_and_its_neighbours_run() {
+    let stage = Stage::with_ledger([value("5"), value("5")], []);
+    stage.refuse_claims(Refused::One);
+    for id in ["1", "refused", "2"] {
+        stage.put(&envelope("demo.add", id, "{}"));
+    }
+    let over = |step: &String| step == "acknowledge" || step.starts_with("keep");
+    stage.until(|story| story.iter().filter(|step| over(step)).count() == 3).await;
+    let story = stage.story();
+    let count = |step: &str| story.iter().filter(|it| *it == step).count();
+    assert_eq!(["run", "acknowledge", "result FAILURE", "keep Dead"].map(count), [2, 2, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_refuses_everybody_for_good_ends_the_worker_which_gives_all_back() {
+    let stage = Stage::with_ledger([], []);
+    stage.refuse_claims(Refused::Everybody);
+    stage.put(&envelope("demo.add", "1", "{}"));
+    let (ended, story) = stage.end().await;
+    assert!(ended.is_err_and(|error| !error.is_transient()));
+    let settled = |step: &String| step == "acknowledge" || step.starts_with("keep");
+    assert!(!story.iter().any(settled) && story.ends_with(&["free".into(), "leave".into()]));
 }

@@ -42,6 +42,18 @@ pub(crate) struct World {
     stuck: Mutex<HashMap<JobNumber, Arc<Notify>>>,
     pub(crate) claimed: Mutex<VecDeque<Claimed>>,
     pub(crate) grants_lost: Mutex<bool>,
+    /// Whose claims the ledger refuses for good.
+    pub(crate) refused: Mutex<Refused>,
+}
+
+/// Whose claims a ledger refuses for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Refused {
+    #[default]
+    Nobody,
+    /// Those of the call `refused` of task `demo.add`.
+    One,
+    Everybody,
 }
 
 impl Stage {
@@ -164,6 +176,16 @@ impl Stage {
 
     pub(crate) fn lose_grants(&self) {
         *self.world.grants_lost.lock().unwrap() = true;
+    }
+
+    pub(crate) fn refuse_claims(&self, whose: Refused) {
+        *self.world.refused.lock().unwrap() = whose;
+    }
+
+    /// How the worker ended by itself, and what it said until then.
+    pub(crate) async fn end(self) -> (Result<Drained, PortError>, Vec<String>) {
+        let ended = self.worker.await.unwrap();
+        (ended, std::mem::take(&mut *self.world.story.lock().unwrap()))
     }
 
     pub(crate) fn fail_renewals(&self) {

@@ -33,6 +33,7 @@ use proc_macro::TokenStream;
 /// | `schedule = "*/5 * * * *"` | when it runs by itself, as a cron expression | never |
 /// | `capabilities("http:api.bank.example", …)` | what it asks the operator for | none |
 /// | `ignore_result` | nobody wants its result | kept |
+/// | `store_errors_even_if_ignored` | its failures are kept all the same | as `ignore_result` says |
 /// | `acks_late = false` | acknowledge before it runs: lost when the worker dies | `true` |
 /// | `reuse = 10` | how many attempts may share an instance | 1 |
 ///

@@ -10,7 +10,7 @@ use crate::{
     units::{bytes, milliseconds},
 };
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "name",
     "retry",
     "breaker",
@@ -22,6 +22,7 @@ const KNOWN: [&str; 13] = [
     "schedule",
     "capabilities",
     "ignore_result",
+    "store_errors_even_if_ignored",
     "acks_late",
     "reuse",
 ];
@@ -111,7 +112,9 @@ fn write_option(object: &mut Object, function: &Function, option: &Item) -> Resu
                 &format!("[{}]", texts.collect::<Result<Vec<_>>>()?.join(",")),
             );
         }
-        name @ ("ignore_result" | "acks_late") => object.raw(name, &option.truth()?.to_string()),
+        name @ ("ignore_result" | "store_errors_even_if_ignored" | "acks_late") => {
+            object.raw(name, &option.truth()?.to_string());
+        }
         "reuse" => object.raw("reuse", &option.number()?.to_string()),
         _ => return Err(option.unknown(&KNOWN)),
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lovage_conformance::LedgerRig;
-use lovage_conformance::ledger::{CRASHES_MAX, KEEP, LEASE, claim, ends, key};
+use lovage_conformance::ledger::CRASHES_MAX;
+use lovage_core::LedgerKey;
 use lovage_core::ports::Ledger;
-use lovage_core::{Claimed, End, LedgerKey};
 use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
 use lovage_test_support::PostgresServer;
 use tokio_postgres::{Client, NoTls};
+
+use crate::forget_nine_of_ten;
 
 /// The server, which tests that run at the same time share: making one takes longer than they do.
 static SERVER: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
@@ -86,21 +88,7 @@ impl LedgerRig for PostgresRig {
 #[tokio::test]
 async fn what_may_be_forgotten_is_and_leaves_the_table() {
     let rig = PostgresRig::start().await;
-    let worker = rig.session(LEASE * 1_000).await;
-    let claims: Vec<_> = (0..10).map(|number| claim(number, 0, number)).collect();
-    for answer in worker.claim(&claims).await.unwrap() {
-        let Claimed::Fresh { grant, .. } = answer else { panic!("{answer:?}") };
-        let write = ends(grant, End::Done);
-        worker.record(std::slice::from_ref(&write)).await.remove(0).unwrap();
-        if grant.key != key(9) {
-            worker.settle(std::slice::from_ref(&write)).await.remove(0).unwrap();
-        }
-    }
-    rig.advance(KEEP).await;
-    assert_eq!(worker.get(&key(3)).await.unwrap(), None);
-    let answers = worker.claim(&claims[..5]).await.unwrap();
-    assert!(answers.iter().all(|answer| matches!(answer, Claimed::Fresh { .. })), "{answers:?}");
-    worker.renew().await.unwrap();
+    forget_nine_of_ten(&rig).await;
     assert_eq!(rig.number("SELECT count(*) FROM lovage_ledger WHERE state > 1").await, 1);
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lovage_conformance::LedgerRig;
-use lovage_conformance::ledger::{CRASHES_MAX, KEEP, LEASE, claim, ends, key};
+use lovage_conformance::ledger::CRASHES_MAX;
 use lovage_core::ports::{Clock, Ledger};
-use lovage_core::{Claimed, End, LedgerKey, Timestamp};
+use lovage_core::{LedgerKey, Timestamp};
 use lovage_sqlite::{Database, Settings};
 use lovage_stores::sqlite::{SqliteLedger, SqliteLedgerOptions};
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use crate::forget_nine_of_ten;
 
 /// A file, and a clock that stands still until it is moved.
 pub(crate) struct SqliteRig {
@@ -80,19 +82,6 @@ impl LedgerRig for SqliteRig {
 #[tokio::test]
 async fn what_may_be_forgotten_is_and_leaves_the_file() {
     let rig = SqliteRig::start().await;
-    let worker = rig.session(LEASE * 1_000).await;
-    let claims: Vec<_> = (0..10).map(|number| claim(number, 0, number)).collect();
-    for answer in worker.claim(&claims).await.unwrap() {
-        let Claimed::Fresh { grant, .. } = answer else { panic!("{answer:?}") };
-        let write = ends(grant, End::Done);
-        worker.record(std::slice::from_ref(&write)).await.remove(0).unwrap();
-        if grant.key != key(9) {
-            worker.settle(std::slice::from_ref(&write)).await.remove(0).unwrap();
-        }
-    }
-    rig.advance(KEEP).await;
-    assert_eq!(worker.get(&key(3)).await.unwrap(), None);
-    let answers = worker.claim(&claims[..5]).await.unwrap();
-    assert!(answers.iter().all(|answer| matches!(answer, Claimed::Fresh { .. })), "{answers:?}");
+    forget_nine_of_ten(&rig).await;
     assert_eq!(rig.number("SELECT count(*) FROM lovage_ledger WHERE state > 1"), 1, "unsettled");
 }

@@ -52,6 +52,8 @@ def entry(task):
     ignore = conf.get("task_ignore_result") if task.ignore_result is None else task.ignore_result
     if ignore:
         found["ignore_result"] = True
+    if task.store_errors_even_if_ignored or conf.get("task_store_errors_even_if_ignored"):
+        found["store_errors_even_if_ignored"] = True
     late = conf.get("task_acks_late") if task.acks_late is None else task.acks_late
     if late is not None:
         found["acks_late"] = bool(late)
