@@ -14,13 +14,15 @@ export PYTHONDONTWRITEBYTECODE := 1
 # One profile for everything that compiles, so that the heavy dependencies are compiled once.
 CARGO_FLAGS ?=
 RELEASE := --release $(CARGO_FLAGS)
+# What `make chaos`, `duplicates` and `waits` run on: all there is, unless BROKER names one.
+PLACES := $(or $(BROKER),redis sqlite)
 # What `make bench` puts the worker on: redis or sqlite.
 BROKER ?= redis
 export BROKER
 
 .PHONY: help
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: ## Install what is missing: Rust's targets, redis-server, Python with Celery.
@@ -60,11 +62,26 @@ bench: build ## Measure Lovage beside Celery prefork (BROKER=redis or sqlite).
 	@tests/tools/setup server python
 	@$(LOVAGE_PYTHON) tests/bench/bench.py
 
-.PHONY: chaos
-chaos: build ## Kill workers under load and count lost and doubled effects, on Redis, then SQLite.
+.PHONY: chaos chaos-redis chaos-sqlite
+chaos: build ## Kill workers under load and count lost and doubled effects (on BROKER, or on all).
 	@tests/tools/setup server python
+	@$(MAKE) $(PLACES:%=chaos-%)
+# Broker and results in two databases, where settling is step by step, and in one.
+chaos-redis:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis --one-database
+chaos-sqlite:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker sqlite
+
+.PHONY: duplicates
+duplicates: build ## Ask for 10,000 keys ten times each: 10,000 runs, an answer for everybody.
+	@tests/tools/setup server python
+	@for place in $(PLACES); do $(LOVAGE_PYTHON) tests/chaos/chaos.py --duplicated --broker $$place; done
+
+.PHONY: waits
+waits: build ## Measure a million calls that wait for tomorrow: memory, and how late others are.
+	@tests/tools/setup server python
+	@for place in $(PLACES); do $(LOVAGE_PYTHON) tests/bench/waits.py --broker $$place; done
 
 .PHONY: fmt
 fmt: ## Format all Rust sources.

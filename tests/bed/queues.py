@@ -61,7 +61,7 @@ class Redis:
 
     def stage(self, calls) -> list[str]:
         """Loads calls beside the queue; returns their ids. A call is its task and its arguments, and
-        may name an id and an idempotency key."""
+        may name an id, an idempotency key and an ETA."""
         templates = Templates(self._template)
         ids, batch = [], []
         for task, arguments, *identity in calls:
@@ -109,6 +109,16 @@ class Redis:
             found |= {each: json.loads(text)["status"] for each, text in pairs if text}
         return found
 
+    def ended(self, ids) -> dict[str, datetime]:
+        """When each call ended that has."""
+        documents = self._results.mget([f"celery-task-meta-{each}" for each in ids])
+        found = [(each, json.loads(text)) for each, text in zip(ids, documents, strict=True) if text]
+        return {each: _moment(document["date_done"]) for each, document in found}
+
+    def parked(self) -> int:
+        """How many calls wait for their time in a worker's custody."""
+        return self._queues.zcard("lovage:schedule")
+
     def kept(self) -> list[tuple[str, str]]:
         """Id and reason of every message that was put aside."""
         entries = self._queues.xrange("lovage:kept")
@@ -147,7 +157,7 @@ class Sqlite:
 
     def stage(self, calls) -> list[str]:
         """Loads calls beside the queue; returns their ids. A call is its task and its arguments, and
-        may name an id and an idempotency key."""
+        may name an id, an idempotency key and an ETA."""
         templates = Templates(self._template)
         side = self._queue(_SIDE)
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
@@ -188,6 +198,18 @@ class Sqlite:
         wanted = set(ids)
         rows = self._file.execute("SELECT task_id, status FROM celery_taskmeta")
         return {each: status for each, status in rows if each in wanted}
+
+    def ended(self, ids) -> dict[str, datetime]:
+        """When each call ended that has."""
+        wanted = set(ids)
+        rows = self._file.execute("SELECT task_id, date_done FROM celery_taskmeta")
+        return {each: _moment(done) for each, done in rows if each in wanted and done}
+
+    def parked(self) -> int:
+        """How many calls wait for their time in a worker's custody."""
+        if "lovage_schedule" not in self._tables():
+            return 0
+        return self._file.execute("SELECT COUNT(*) FROM lovage_schedule").fetchone()[0]
 
     def kept(self) -> list[tuple[str, str]]:
         """Id and reason of every message that was put aside."""
@@ -232,13 +254,15 @@ class Template:
         self._text = text
         self._known = {}
 
-    def fill(self, arguments, call_id=None, key=None) -> tuple[str, str]:
-        """A copy with this id or one of its own, and that id."""
+    def fill(self, arguments, call_id=None, key=None, eta=None) -> tuple[str, str]:
+        """A copy with this id or one of its own, and that id; `eta` is a moment in ISO 8601."""
         call_id, tag = call_id or str(uuid.uuid4()), str(uuid.uuid4())
         text = self._with(arguments).replace(self._id, call_id).replace(self._tag, tag)
         if key:
             header = f'"headers": {{"idempotency-key": {json.dumps(key)}, '
             text = text.replace('"headers": {', header, 1)
+        if eta:
+            text = text.replace('"eta": null', f'"eta": "{eta}"', 1)
         return call_id, text
 
     def _with(self, arguments) -> str:
@@ -249,6 +273,11 @@ class Template:
             body = f"[{written}, {{}}, {self._embed}]".encode()
             self._known[written] = self._text.replace(self._body, base64.b64encode(body).decode())
         return self._known[written]
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def wait_for_results(queue, count: int, patience_s: float, each=None, pause_s: float = 0.01):

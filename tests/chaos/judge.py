@@ -3,6 +3,10 @@
 import statistics
 from collections import Counter, defaultdict
 
+from bed import queues
+
+# How long a caller waits for what is known to be there.
+GET_S = 10
 CALLING = "bench.effect_then"
 TERMINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -54,6 +58,20 @@ def count(queue, logicals, fleet) -> dict:
         "recovery_p99_s": _quantile(recovery, 99),
         "lost_ids": sorted(lost)[:10],
     }
+
+
+def answers(queue, logicals) -> dict:
+    """What every caller is answered by real Celery's `get()`: how many were, and how many keys there
+    are whose callers were told different things."""
+    answered, differing = 0, 0
+    with queues.client(queue.broker, queue.backend) as app:
+        for logical in logicals:
+            told = set()
+            for each in logical.ids:
+                told.add(str(app.AsyncResult(each).get(timeout=GET_S, interval=0.05)))
+                answered += 1
+            differing += len(told) > 1
+    return {"answered": answered, "differing": differing}
 
 
 MUST_BE_ZERO = ("lost", "keyed_duplicates", "at_most_once_violations")

@@ -19,9 +19,13 @@ use crate::error::is_passing_answer;
 /// * `false`, to end this closing here, as one that somebody else has the right to, or
 /// * a text, to end it here with that error.
 ///
-/// It must not raise errors once it has written: it calls commands that may fail by `redis.pcall`.
+/// What does not depend on the closing belongs into the part's preparation, which runs once a script and
+/// whose locals its functions see. It must not raise errors once it has written: it calls commands that
+/// may fail by `redis.pcall`.
 #[derive(Clone)]
 pub struct ScriptPart {
+    /// What comes before all closings.
+    preparation: String,
     lua: String,
     /// What is done instead when the delivery is no longer the session's.
     when_lost: Option<String>,
@@ -37,7 +41,15 @@ impl ScriptPart {
         lua: impl Into<String>,
         encode: impl Fn(&Closing, &mut Arguments) + Send + Sync + 'static,
     ) -> Self {
-        Self { lua: lua.into(), when_lost: None, encode: Arc::new(encode) }
+        let preparation = String::new();
+        Self { preparation, lua: lua.into(), when_lost: None, encode: Arc::new(encode) }
+    }
+
+    /// The same part, with Lua statements that run before all closings of a script; other parts do not
+    /// see their locals.
+    #[must_use]
+    pub fn prepared(self, preparation: impl Into<String>) -> Self {
+        Self { preparation: preparation.into(), ..self }
     }
 
     /// The same part, which also does something when the delivery is no longer the session's: Lua of
@@ -71,7 +83,9 @@ impl Steps {
     pub fn lua(parts: &[ScriptPart]) -> String {
         let mut lua = String::from("local parts, losses = {}, {}\n");
         for part in parts {
-            lua.push_str("parts[#parts + 1] = function(first, count, receipt)\n");
+            lua.push_str("do\n");
+            lua.push_str(&part.preparation);
+            lua.push_str("\nparts[#parts + 1] = function(first, count, receipt)\n");
             lua.push_str(&part.lua);
             lua.push_str("\nend\n");
             if let Some(when_lost) = &part.when_lost {
@@ -79,6 +93,7 @@ impl Steps {
                 lua.push_str(when_lost);
                 lua.push_str("\nend\n");
             }
+            lua.push_str("end\n");
         }
         lua.push_str(RUN);
         lua

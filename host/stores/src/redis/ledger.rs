@@ -34,12 +34,6 @@ const COMMON: &str = include_str!("ledger/common.lua");
 const HOLD: &str = include_str!("ledger/hold.lua");
 const WRITE: &str = include_str!("ledger/write.lua");
 
-/// Before [`WRITE`]: it makes the change that its arguments name.
-const AS_ASKED: &str = "local release = false\n";
-
-/// Before [`WRITE`]: it hands the call back, whatever its arguments name.
-const RELEASE: &str = "local release = true\n";
-
 /// What [`RedisLedger`] is told.
 #[derive(Debug, Clone)]
 pub struct RedisLedgerOptions {
@@ -99,6 +93,11 @@ pub struct RedisLedger {
     durability: Durability,
 }
 
+/// Lua that defines `write`, which changes one record as its arguments name, or hands its call back.
+fn write_function() -> String {
+    format!("local function write(first, count, release)\n{WRITE}\nend\n")
+}
+
 #[derive(Debug)]
 struct Scripts {
     claim: Script,
@@ -117,7 +116,7 @@ impl RedisLedger {
     /// # Errors
     /// When the server cannot be reached, or evicts keys: a ledger that forgets promises nothing.
     pub async fn start(options: &RedisLedgerOptions) -> Result<Self, PortError> {
-        let write = format!("local function write(first, count)\n{AS_ASKED}{WRITE}\nend\n");
+        let write = write_function();
         let scripts = Scripts {
             claim: options.script("claiming", &[HOLD, include_str!("ledger/claim.lua")]),
             write: options.script("recording", &[&write, include_str!("ledger/write_all.lua")]),
@@ -158,11 +157,11 @@ impl RedisLedger {
                 }
             }
         };
-        let prelude = options.prelude();
         // A call whose delivery was lost is whoever's has it now, who must not find it busy for as
         // long as this session lives.
-        ScriptPart::new(format!("{prelude}{AS_ASKED}{WRITE}"), encode)
-            .when_lost(format!("{prelude}{RELEASE}{WRITE}"))
+        ScriptPart::new("return write(first, count)", encode)
+            .prepared(options.prelude() + &write_function())
+            .when_lost("return write(first, count, true)")
     }
 
     fn session(&self) -> u64 {

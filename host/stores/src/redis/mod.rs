@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lovage_celery::result_document;
 use lovage_core::ports::{PortError, ResultBackend};
-use lovage_core::{ResultRecord, TaskId};
+use lovage_core::{Closing, ResultRecord, TaskId};
 use lovage_redis::{
     Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
 };
@@ -72,11 +72,12 @@ impl RedisResults {
 
     /// The same as a part of a script that settles. The script must run where `options` say.
     pub fn part(options: &RedisResultsOptions) -> ScriptPart {
-        ScriptPart::new(lua(options), |closing, arguments| {
+        let encode_all = |closing: &Closing, arguments: &mut Arguments| {
             for record in &closing.results {
                 encode(record, arguments);
             }
-        })
+        };
+        ScriptPart::new(include_str!("results.lua"), encode_all).prepared(constants(options))
     }
 
     async fn store_some(&self, call: &Call, count: usize) -> Vec<Result<(), PortError>> {
@@ -148,14 +149,13 @@ fn prefix(options: &RedisResultsOptions) -> String {
 }
 
 /// The Lua of any number of results, each an id and a document.
-fn lua(options: &RedisResultsOptions) -> String {
+fn constants(options: &RedisResultsOptions) -> String {
     // Redis refuses a life of no seconds; less than one is one.
     let seconds = options.expires.filter(|life| !life.is_zero()).map(|life| life.as_secs().max(1));
     format!(
-        "local prefix, life = {}, {}\n{}",
+        "local prefix, life = {}, {}",
         quote(prefix(options).as_bytes()),
         seconds.map_or_else(|| "nil".to_owned(), |seconds| seconds.to_string()),
-        include_str!("results.lua")
     )
 }
 
@@ -177,7 +177,7 @@ return answers
 
 #[cfg(test)]
 mod tests {
-    use super::{RedisResultsOptions, lua};
+    use super::{RedisResultsOptions, constants};
     use lovage_redis::{Address, AddressError};
 
     #[test]
@@ -190,9 +190,9 @@ mod tests {
         ] {
             let mut options = RedisResultsOptions::new(Address::parse("redis://host")?);
             prefix.clone_into(&mut options.prefix);
-            assert!(lua(&options).starts_with(&format!("local prefix, life = {key}, 86400\n")));
+            assert_eq!(constants(&options), format!("local prefix, life = {key}, 86400"));
             options.expires = None;
-            assert!(lua(&options).starts_with(&format!("local prefix, life = {key}, nil\n")));
+            assert_eq!(constants(&options), format!("local prefix, life = {key}, nil"));
         }
         Ok(())
     }

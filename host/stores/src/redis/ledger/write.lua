@@ -1,6 +1,6 @@
--- `release` is defined above: whether the call is handed back, whatever the arguments say.
--- The body of a function of `first` and `count`, so that a broker's script can run it, too. Arguments:
--- key, fence, change, ms to keep the record, whether it is settled, verdict, attempt, delay in ms.
+-- The body of a function of `first`, `count` and `release` (whether the call is handed back, whatever the
+-- arguments say), so that a broker's script can run it, too. Arguments: key, fence, change, ms to keep
+-- the record, whether it is settled, verdict, attempt, delay in ms.
 -- Returns `false` when the grant is lost, a text when Redis refuses.
 if count == 0 then return end
 local name = records .. ARGV[first]
