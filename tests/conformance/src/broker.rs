@@ -1,4 +1,4 @@
-//! The promises of a [`Broker`].
+//! The promises of a [`Broker`](lovage_core::ports::Broker).
 
 mod messages;
 
@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lovage_core::ports::Broker;
-use lovage_core::{Disposal, Receipt};
+use lovage_core::{Disposal, Message, Receipt};
 
 pub use messages::{
     acknowledge, bytes_of, envelope, kept, names, now, publication, receive_exactly, swept,

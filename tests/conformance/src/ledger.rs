@@ -16,8 +16,8 @@ use bytes::Bytes;
 use lovage_core::frames::OnDoubt;
 use lovage_core::ports::Ledger;
 use lovage_core::{
-    Change, Claim, Claimed, End, Grant, LedgerKey, LedgerWrite, Payload, Recorded, Renewed, State,
-    StepBegin, StepBegun, StepEnd, StepInput,
+    Change, Claim, Claimed, End, LedgerWrite, Recorded, Renewed, State, StepBegin, StepBegun,
+    StepEnd, StepInput,
 };
 
 use calls::{begun, ended, granted, one, recorded, settled};
