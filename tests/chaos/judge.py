@@ -61,13 +61,13 @@ def count(queue, logicals, fleet) -> dict:
 
 
 def answers(queue, logicals) -> dict:
-    """What every caller is answered by real Celery's `get()`: how many were, and how many keys there
-    are whose callers were told different things."""
+    """What real Celery's `get()` answers the first and the last caller of every key: how many were
+    answered, and how many keys there are whose callers were told different things."""
     answered, differing = 0, 0
     with queues.client(queue.broker, queue.backend) as app:
         for logical in logicals:
             told = set()
-            for each in logical.ids:
+            for each in {logical.ids[0], logical.ids[-1]}:
                 told.add(str(app.AsyncResult(each).get(timeout=GET_S, interval=0.05)))
                 answered += 1
             differing += len(told) > 1
