@@ -51,6 +51,18 @@ void lovage_after(lovage_call *call, double seconds) {
     call->has_after = true;
 }
 
+void lovage_retry_options(lovage_call *call, const char *json) { call->retry_options = json; }
+
+lovage_end lovage_ignore(lovage_call *call) {
+    (void)call;
+    return (lovage_end){END_IGNORE};
+}
+
+lovage_end lovage_replace(lovage_call *call, const char *signature) {
+    call->replacement = signature;
+    return (lovage_end){END_REPLACE};
+}
+
 void lovage_arguments(lovage_call *call, const char *json) { call->exception_arguments = json; }
 
 lovage_end lovage_end_with(lovage_call *call, int kind, const char *class_name, const char *file, int line,

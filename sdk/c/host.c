@@ -75,13 +75,14 @@ typedef struct {
 typedef struct {
     uint8_t is_error;
     union {
-        lovage_text id;
+        lovage_text value;
         host_error error;
     };
-} put_answer;
+} text_answer;
 
 IMPORT("context", "current") void context_current(attempt *out);
 IMPORT("context", "time-left") void context_time_left(remaining *out);
+IMPORT("context", "request") void context_request(text_answer *out);
 IMPORT("context", "revoked") int32_t context_revoked(void);
 IMPORT("steps", "begin")
 void steps_begin(const char *name, size_t name_size, const char *input, size_t input_size, int32_t doubt,
@@ -90,7 +91,10 @@ IMPORT("steps", "[method]step.key") void step_key(int32_t step, lovage_text *out
 IMPORT("steps", "[method]step.commit")
 void step_commit(int32_t step, const char *value, size_t size, maybe_error *out);
 IMPORT("steps", "[method]step.abandon") void step_abandon(int32_t step, maybe_error *out);
-IMPORT("outbox", "put") void outbox_put(const put_request *request, put_answer *out);
+IMPORT("outbox", "put") void outbox_put(const put_request *request, text_answer *out);
+IMPORT("outbox", "send") void outbox_send(const char *signature, size_t size, text_answer *out);
+IMPORT("outbox", "add-to-chord")
+void outbox_add_to_chord(const char *signature, size_t size, text_answer *out);
 IMPORT("progress", "update")
 void progress_update(const char *state, size_t state_size, const char *meta, size_t meta_size, maybe_error *out);
 IMPORT("log", "write")
@@ -165,6 +169,24 @@ static bool keep(lovage_call *call, bool is_error, host_error error) {
     return !is_error;
 }
 
+lovage_text lovage_request(lovage_call *call) {
+    text_answer answer;
+    context_request(&answer);
+    return keep(call, answer.is_error, answer.error) ? answer.value : (lovage_text){NULL, 0};
+}
+
+lovage_text lovage_send_signature(lovage_call *call, const char *signature) {
+    text_answer answer;
+    outbox_send(signature, strlen(signature), &answer);
+    return keep(call, answer.is_error, answer.error) ? answer.value : (lovage_text){NULL, 0};
+}
+
+lovage_text lovage_add_to_chord(lovage_call *call, const char *signature) {
+    text_answer answer;
+    outbox_add_to_chord(signature, strlen(signature), &answer);
+    return keep(call, answer.is_error, answer.error) ? answer.value : (lovage_text){NULL, 0};
+}
+
 lovage_step lovage_step_begin(lovage_call *call, const char *name, lovage_doubt doubt, const char *input) {
     begin_answer answer;
     steps_begin(name, strlen(name), input, strlen(input), (int32_t)doubt, &answer);
@@ -210,9 +232,9 @@ const char *lovage_send(lovage_call *call, const char *task, const char *args, c
         .ignore_result = options->ignore_result,
         .headers = maybe(options->headers),
     };
-    put_answer answer;
+    text_answer answer;
     outbox_put(&request, &answer);
-    return keep(call, answer.is_error, answer.error) ? lovage_copy(answer.id) : NULL;
+    return keep(call, answer.is_error, answer.error) ? lovage_copy(answer.value) : NULL;
 }
 
 bool lovage_progress(lovage_call *call, const char *state, const char *meta) {
@@ -252,9 +274,11 @@ typedef struct {
             uint8_t kind;
             union {
                 failure_record why;
+                lovage_text replacement;
                 struct {
                     failure_record reason;
                     maybe_u64 after_ms;
+                    option_text options;
                 } retry;
             };
         } error;
@@ -285,7 +309,10 @@ static run_answer *ended(const lovage_call *call, int kind) {
         answer.error.retry.reason = recorded(call->why);
         answer.error.retry.after_ms =
             (maybe_u64){call->has_after, call->has_after && call->after_s > 0 ? (uint64_t)(call->after_s * 1000) : 0};
-    } else {
+        answer.error.retry.options = (option_text){call->retry_options != NULL, lovage_of(call->retry_options)};
+    } else if (kind == END_REPLACE) {
+        answer.error.replacement = lovage_of(call->replacement);
+    } else if (kind != END_IGNORE) {
         answer.error.why = recorded(call->why);
     }
     return &answer;

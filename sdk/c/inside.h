@@ -27,13 +27,16 @@ struct lovage_call {
     double after_s;
     bool has_after;
     const char *exception_arguments;
+    const char *retry_options;
+    const char *replacement;
     host_error error;
     bool has_error;
     bool has_info;
     lovage_attempt_info info;
 };
 
-enum { END_RETURN = -1, END_FAIL = 0, END_REJECT = 1, END_RETRY = 2 };
+/* As the contract counts them, and -1. */
+enum { END_RETURN = -1, END_FAIL, END_REJECT, END_RETRY, END_IGNORE, END_REQUEUE, END_REPLACE };
 
 /* Growing text. */
 typedef struct {

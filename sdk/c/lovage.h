@@ -140,11 +140,21 @@ lovage_end lovage_return(lovage_call *call, const char *format, ...)
 /* The task wants to be run again; `lovage_after` says when, else its retry policy does. */
 #define LOVAGE_RETRY(call, ...)                                                                    \
     lovage_end_with(call, 2, "celery.exceptions:Retry", __FILE__, __LINE__, __func__, __VA_ARGS__)
+/* The message goes back to its queue, and is delivered again as the same attempt. */
+#define LOVAGE_REQUEUE(call, ...)                                                                  \
+    lovage_end_with(call, 4, "celery.exceptions:Reject", __FILE__, __LINE__, __func__, __VA_ARGS__)
+/* The task has seen to its end itself: no result is written. */
+lovage_end lovage_ignore(lovage_call *call);
+/* Another signature, in Celery's JSON, takes this task's place. */
+lovage_end lovage_replace(lovage_call *call, const char *signature);
 /* The host refused something: the failure that says so. */
 #define LOVAGE_HOST_ERROR(call) lovage_end_of_host_error(call, __FILE__, __LINE__, __func__)
 
 /* Before LOVAGE_RETRY: how long to wait, in seconds. */
 void lovage_after(lovage_call *call, double seconds);
+/* Before LOVAGE_RETRY: what the next attempt has other than this one, a JSON object with options of
+ * Celery's `Task.retry` by their names. */
+void lovage_retry_options(lovage_call *call, const char *json);
 /* Before LOVAGE_FAIL and its like: the exception's arguments, a JSON array, instead of its message. */
 void lovage_arguments(lovage_call *call, const char *json);
 
@@ -175,6 +185,9 @@ typedef struct {
 
 /* The attempt that the task is run for. The host is asked once. */
 const lovage_attempt_info *lovage_attempt(lovage_call *call);
+/* Everything else that Celery's `Task.request` has, a JSON object by Celery's names. It is made when it
+ * is asked for. Nothing: LOVAGE_HOST_ERROR(call) says why. */
+lovage_text lovage_request(lovage_call *call);
 /* Milliseconds until the soft limit: 0 when it is over, INT64_MAX when there is none. */
 int64_t lovage_soft_time_left_ms(void);
 /* Milliseconds until the hard limit, at which the instance is dropped. */
@@ -233,6 +246,12 @@ typedef struct {
  * `args` is a JSON array or NULL, `kwargs` a JSON object or NULL, `options` may be NULL. */
 const char *lovage_send(lovage_call *call, const char *task, const char *args, const char *kwargs,
                         const lovage_options *options);
+
+/* Puts any signature in the outbox: chain, group, chord, with links, in Celery's JSON. Returns the
+ * result's tuple as JSON, or nothing: then return LOVAGE_HOST_ERROR(call). */
+lovage_text lovage_send_signature(lovage_call *call, const char *signature);
+/* The same as one more member of the chord that this task is a member of. */
+lovage_text lovage_add_to_chord(lovage_call *call, const char *signature);
 
 /* Shows a state such as PROGRESS with JSON `meta`. False: LOVAGE_HOST_ERROR(call) says why. */
 bool lovage_progress(lovage_call *call, const char *state, const char *meta);

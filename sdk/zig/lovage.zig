@@ -157,6 +157,48 @@ pub const Ctx = struct {
         return self.end(src, 2, "celery.exceptions:Retry", text_of(format, values));
     }
 
+    /// The message goes back to its queue, and is delivered again as the same attempt.
+    pub fn requeue(self: *Ctx, src: std.builtin.SourceLocation, comptime format: []const u8, values: anytype) Ended {
+        return self.end(src, 4, "celery.exceptions:Reject", text_of(format, values));
+    }
+
+    /// The task has seen to its end itself: no result is written.
+    pub fn ignore(self: *Ctx) Ended {
+        ending = c.lovage_ignore(self.call);
+        return error.Ended;
+    }
+
+    /// Another signature, in Celery's JSON, takes this task's place.
+    pub fn replace(self: *Ctx, signature: anytype) Ended {
+        ending = c.lovage_replace(self.call, json_of(signature).ptr);
+        return error.Ended;
+    }
+
+    /// Before `retry`: what the next attempt has other than this one, a struct with options of Celery's
+    /// `Task.retry` by their names.
+    pub fn retryOptions(self: *Ctx, options: anytype) void {
+        c.lovage_retry_options(self.call, json_of(options).ptr);
+    }
+
+    /// Everything else that Celery's `Task.request` has.
+    pub fn request(self: *Ctx, src: std.builtin.SourceLocation) Ended!Json {
+        return self.answer(src, c.lovage_request(self.call));
+    }
+
+    /// Puts any signature in the outbox: chain, group, chord, with links, in Celery's JSON.
+    pub fn sendSignature(self: *Ctx, src: std.builtin.SourceLocation, signature: anytype) Ended!Json {
+        return self.answer(src, c.lovage_send_signature(self.call, json_of(signature).ptr));
+    }
+
+    /// The same as one more member of the chord that this task is a member of.
+    pub fn addToChord(self: *Ctx, src: std.builtin.SourceLocation, signature: anytype) Ended!Json {
+        return self.answer(src, c.lovage_add_to_chord(self.call, json_of(signature).ptr));
+    }
+
+    fn answer(self: *Ctx, src: std.builtin.SourceLocation, said: c.Text) Ended!Json {
+        return if (said.at == null) self.refused(src) else .{ .text = said.slice() };
+    }
+
     /// Before `fail`: the exception's arguments, a tuple, instead of its message.
     pub fn arguments(self: *Ctx, values: anytype) void {
         c.lovage_arguments(self.call, json_of(values).ptr);

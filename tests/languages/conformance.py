@@ -60,11 +60,17 @@ def build(name) -> Path:
     output = modules() / name / f"{name}.wasm"
     output.parent.mkdir(exist_ok=True)
     folder = places.REPOSITORY / LANGUAGES[name]["folder"]
-    command = [places.lovage(), "build", folder, "-q", "-o", output]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{name} cannot be built: {done.stdout}{done.stderr}")
+    command("build", folder, "-q", "-o", output)
     return output
+
+
+def command(*words, must=True):
+    """Runs one of the binary's commands to its end; it has to succeed, unless it need not."""
+    words = [str(places.lovage()), *map(str, words)]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+    if must and done.returncode != 0:
+        raise RuntimeError(f"{words}: {done.stdout}{done.stderr}")
+    return done
 
 
 class Language(unittest.TestCase):
@@ -78,10 +84,10 @@ class Language(unittest.TestCase):
         cls.entry = LANGUAGES[cls.language]
         number = sorted(LANGUAGES).index(cls.language)
         url = SERVER.server.url(number)
-        command = [places.lovage(), "worker", "-b", url, "--result-backend", url, "-c", "32"]
-        command += ["--modules", module.parent, "--executors", "1", "-l", "trace"]
+        words = [places.lovage(), "worker", "-b", url, "--result-backend", url, "-c", "32"]
+        words += ["--modules", module.parent, "--executors", "1", "-l", "trace"]
         native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
-        cls.worker = Process(command, more=native)
+        cls.worker = Process(words, more=native)
         cls.worker.wait_for_line("ready:")
         cls.app = Celery("caller", broker=url, backend=url)
         cls.documents = redis.Redis.from_url(url)
@@ -228,10 +234,7 @@ class Sdk:
 
     @feature("a manifest with parameters, documentation and limits")
     def test_manifest(self):
-        done = subprocess.run(
-            [places.lovage(), "check", modules() / self.language / f"{self.language}.wasm"],
-            env=environment(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        done = command("check", modules() / self.language / f"{self.language}.wasm")
         self.assertIn("conformance.add(x, y)", done.stdout)
         self.assertIn("conformance.once(order_id)", done.stdout)
 

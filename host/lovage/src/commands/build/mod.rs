@@ -10,6 +10,7 @@ mod go;
 mod manifest;
 mod project;
 mod python;
+mod ruby;
 mod rust;
 mod steps;
 mod tool;
@@ -41,6 +42,7 @@ pub(crate) struct Work<'a> {
     /// A folder of this project's builds: what lies there may be used again.
     pub(crate) scratch: PathBuf,
     pub(crate) around: &'a Surroundings,
+    pub(crate) steps: Steps,
 }
 
 impl Work<'_> {
@@ -85,9 +87,10 @@ impl Language {
             Self::C => c::build(work),
             Self::Go => go::build(work),
             Self::Python => python::build(work),
+            Self::Ruby => ruby::build(work),
             Self::Rust => rust::build(work),
             Self::Zig => zig::build(work),
-            Self::Javascript | Self::Ruby => {
+            Self::Javascript => {
                 anyhow::bail!("{} is not supported yet", self.as_str())
             }
         }
@@ -163,7 +166,7 @@ pub(crate) fn build(
     let may_use = use_cache && !project.language.keeps_its_own_cache();
     if let Some(wasm) = may_use.then(|| std::fs::read(&kept).ok()).flatten() {
         cache::replace(output, &wasm)?;
-        return looked(project, around, output, wasm, true, false);
+        return looked(project, around, output, wasm, true);
     }
     let language = project.language;
     let what = format!("building {} ({})", project.name, versions(language, &work.tools));
@@ -171,9 +174,8 @@ pub(crate) fn build(
         let file = language.build(&work)?;
         std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
     })?;
-    let built = steps.step("loading it as a worker does", || {
-        looked(project, around, output, wasm, false, true)
-    })?;
+    let built = steps
+        .step("loading it as a worker does", || looked(project, around, output, wasm, false))?;
     if may_use {
         cache::replace(&kept, &std::fs::read(output)?)?;
     }
@@ -207,7 +209,7 @@ pub(crate) fn prepare<'a>(
     let scratch = project.root.join(".lovage/build");
     std::fs::create_dir_all(&scratch)
         .with_context(|| format!("cannot write {}", scratch.display()))?;
-    Ok(Work { project, tools, kit, scratch, around })
+    Ok(Work { project, tools, kit, scratch, around, steps })
 }
 
 /// Loads what was built; embeds its manifest and writes it where that is still to be done.
@@ -217,7 +219,6 @@ fn looked(
     output: &Path,
     wasm: Vec<u8>,
     is_cached: bool,
-    write: bool,
 ) -> anyhow::Result<Built> {
     let native = around.build_cache().join("native");
     let looked = super::block_on(async {
@@ -230,7 +231,7 @@ fn looked(
         Some(text) => manifest::embed(wasm, text),
         None => wasm,
     };
-    if write {
+    if !is_cached {
         cache::replace(output, &wasm)?;
     }
     let tasks = looked.manifest.tasks.iter().map(|task| task.name.to_string()).collect();

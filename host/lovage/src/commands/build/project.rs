@@ -135,6 +135,9 @@ fn told(path: &Path) -> Option<Language> {
         // The sources may all be one level down, as in most C projects.
         let below = std::fs::read_dir(path.join("src")).into_iter().flatten().flatten();
         names.extend(below.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        let below = std::fs::read_dir(path).ok()?.flatten();
+        let packages = below.filter(|entry| entry.path().join("__init__.py").exists());
+        names.extend(packages.map(|_| "package.py".to_owned()));
         names
     };
     let is_there = |sign: &str| {

@@ -31,6 +31,11 @@ pub(super) const TOOLS: &[&Tool] = &[&COMPONENTIZE, &PYTHON];
 
 /// Builds; what cannot work is told before.
 pub(super) fn build(work: &Work<'_>) -> anyhow::Result<PathBuf> {
+    // What cannot work is told before the minute that a build takes, and does not stop it: it may
+    // never be reached.
+    if let Ok(done) = builder(work)?.arg("check").arg(source(work)?).output() {
+        work.steps.say(String::from_utf8_lossy(&done.stdout).trim());
+    }
     let output = work.scratch.join("python.wasm");
     let mut command = builder(work)?;
     command.arg("build").arg(source(work)?).arg("-o").arg(&output);

@@ -20,7 +20,7 @@ impl Steps {
 
     /// A line by itself.
     pub(crate) fn say(self, line: &str) {
-        if !self.quiet {
+        if !self.quiet && !line.is_empty() {
             // Nobody is left to tell when standard error is gone.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
