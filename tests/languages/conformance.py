@@ -52,6 +52,7 @@ def environment():
         "LOVAGE_KIT": str(places.REPOSITORY),
         "LOVAGE_BUILD_CACHE": str(places.target() / "languages/cache"),
         "CARGO_TARGET_DIR": str(places.target()),
+        "LOVAGE_RUBY_WASM": str(places.target() / "tools/ruby/ruby+stdlib.wasm"),
     }
 
 

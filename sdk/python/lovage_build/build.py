@@ -64,6 +64,7 @@ def build(project, output, progress, *, module=None, needs=None, wit=None, use_c
             site = requirements.bundle(needs, cache)
     seen = look(project, site, module)
     lazy = check.lazy_imports(seen["files"], project.root)
+    lazy += [name for name in check.companions(seen["modules"]) if name not in lazy]
     main = _main_text(project, lazy, module, seen["manifest"])
     key = _key(version, wit, site, main, seen["files"], project.root)
     kept = cache / f"module-{key}.wasm"

@@ -50,6 +50,12 @@ CALLS = {
     **dict.fromkeys(("asyncio.open_connection", "asyncio.start_server"), _NO_SOCKETS),
 }
 
+#: What Python's own modules import only when their functions run.
+COMPANIONS = {
+    "email": ("email.parser", "email.policy"),
+    "email.message": ("email.contentmanager", "email.generator", "email.policy", "email.utils"),
+}
+
 #: Methods of tasks that the contract has no words for.
 METHODS = {
     "replace": "a task cannot hand its id to another; call the other with delay() and return",
@@ -140,6 +146,11 @@ def lazy_imports(files, root):
                     if imported not in found and _known(MISSING, imported) is None:
                         found.append(imported)
     return sorted(found)
+
+
+def companions(modules):
+    """What has to be there beside these modules of Python's own."""
+    return sorted({name for module in modules for name in COMPANIONS.get(module, ())})
 
 
 class _Look(ast.NodeVisitor):
