@@ -46,6 +46,8 @@ test: ## Run every test, with real Redis and real Celery.
 	guest-examples/build
 	cargo test $(RELEASE) --workspace --no-fail-fast
 	tests/languages/python/run
+	tests/languages/js/run
+	tests/languages/go/run
 	tests/languages/run
 
 .PHONY: check

@@ -52,6 +52,8 @@ def environment():
         "LOVAGE_KIT": str(places.REPOSITORY),
         "LOVAGE_BUILD_CACHE": str(places.target() / "languages/cache"),
         "CARGO_TARGET_DIR": str(places.target()),
+        "LOVAGE_JS_TOOLS": str(places.target() / "js"),
+        "GOCACHE": str(places.target() / "languages/go"),
         "LOVAGE_RUBY_WASM": str(places.target() / "tools/ruby/ruby+stdlib.wasm"),
     }
 
@@ -159,7 +161,9 @@ class Sdk:
 
     def lines_of_failure(self):
         """Where the source says that it fails: the statement may take several lines."""
-        first = self.line_of('OutOfStock"' if self.entry["source"] != "conformance.py" else "raise OutOfStock")
+        source = (places.REPOSITORY / self.entry["folder"] / self.entry["source"]).read_text()
+        ways = ("raise OutOfStock", "new OutOfStock(", 'OutOfStock"')
+        first = self.line_of(next(way for way in ways if way in source))
         return range(first - 4, first + 5)
 
     @feature("retries: on request with a time, and of what fails")

@@ -26,8 +26,10 @@ TOOL_TIME_S = 120
 TEMPLATES = {
     "c": "tasks.c",
     "command": "main.zig",
+    "go": "tasks.go",
     "python": "tasks.py",
     "rust": "src/lib.rs",
+    "typescript": "tasks.ts",
     "zig": "main.zig",
 }
 
@@ -38,6 +40,9 @@ def environment():
     return found | {
         "PATH": f"{places.target() / 'tools/bin'}:{found.get('PATH', '')}",
         "LOVAGE_BUILD_CACHE": str(places.target() / "languages/users-cache"),
+        # As `npm install` in the project would, without its minute of downloads.
+        "LOVAGE_JS_TOOLS": str(places.target() / "js"),
+        "GOCACHE": str(places.target() / "languages/go"),
         "CARGO_TARGET_DIR": str(places.target() / "languages/users-cargo"),
     }
 

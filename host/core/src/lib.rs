@@ -55,7 +55,7 @@ pub use ledger::{
     decide_claim, decide_end_step, decide_write,
 };
 pub use limits::Limits;
-pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, TaskSpec};
+pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, REUSE_MAX, TaskSpec};
 pub use module::{Module, Percentage, PercentageError};
 pub use outbox::{OutboxCall, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};

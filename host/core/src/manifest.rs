@@ -67,6 +67,16 @@ pub struct TaskSpec {
     /// JSON schema of its result.
     #[serde(default)]
     pub output_schema: Option<serde_json::Value>,
+    /// How many attempts, one after another, may share an instance; 1 is one of its own for each.
+    #[serde(default = "own_instance")]
+    pub reuse: u32,
+}
+
+/// Attempts that may share an instance at most.
+pub const REUSE_MAX: u32 = 100;
+
+const fn own_instance() -> u32 {
+    1
 }
 
 impl TaskSpec {
@@ -87,6 +97,7 @@ impl TaskSpec {
             capabilities: Vec::new(),
             input_schema: None,
             output_schema: None,
+            reuse: own_instance(),
         }
     }
 }
@@ -147,6 +158,14 @@ pub enum ManifestError {
         /// What is wrong.
         source: PolicyError,
     },
+    /// A task's instances would be shared by none, or by too many.
+    #[error("the manifest's task {task:?} has `reuse` {reuse}; it may be 1 to {REUSE_MAX}")]
+    Reuse {
+        /// The task's name.
+        task: String,
+        /// What it asks for.
+        reuse: u32,
+    },
     /// More tasks than a module may have.
     #[error("the manifest names {0} tasks; at most {TASKS_MAX} are taken")]
     TooMany(usize),
@@ -176,6 +195,9 @@ impl Manifest {
             }
             if !names.insert(name) {
                 return Err(ManifestError::Twice(name.into()));
+            }
+            if !(1..=REUSE_MAX).contains(&task.reuse) {
+                return Err(ManifestError::Reuse { task: name.into(), reuse: task.reuse });
             }
             let checked = task.retry.as_ref().map_or(Ok(()), RetryRequest::check);
             checked
@@ -215,6 +237,8 @@ mod tests {
         assert!(matches!(Manifest::parse(&named(&"a".repeat(256))), Err(ManifestError::Name(_))));
         let twice = r#"{"v":1,"module":"m","tasks":[{"name":"a"},{"name":"a"}]}"#;
         assert!(matches!(Manifest::parse(twice), Err(ManifestError::Twice(_))));
+        let reuse = r#"{"v":1,"module":"m","tasks":[{"name":"a","reuse":101}]}"#;
+        assert!(matches!(Manifest::parse(reuse), Err(ManifestError::Reuse { reuse: 101, .. })));
     }
 
     #[test]

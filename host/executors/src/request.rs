@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lovage_core::frames::{self, Attempt, Entry, FrameError, ModuleNumber, Run, ToExecutor};
+use lovage_core::frames::{self, Attempt, Entry, FrameError, ModuleNumber, Run, Share, ToExecutor};
 use lovage_core::{Job, JobNumber, Limits, Module, TaskId, Timestamp};
 
 /// The limits under which a module says what it is: no more than a catalog needs, because nobody has
@@ -71,7 +71,11 @@ impl<'a> Request<'a> {
         let entry = self.job.map_or(Entry::Describe, |job| {
             Entry::Task(Box::new(attempt(job, eta.as_deref(), expires.as_deref())))
         });
-        let run = Run { job: self.number, module, entry, limits: self.limits };
+        let share = self
+            .job
+            .filter(|job| job.task.reuse > 1)
+            .map(|job| Share { attempts: job.task.reuse, tenant: job.tenant.id.as_str() });
+        let run = Run { job: self.number, module, entry, limits: self.limits, share };
         frames::append(buffer, &ToExecutor::Run(run))
     }
 }

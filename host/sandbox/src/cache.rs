@@ -17,7 +17,7 @@ use lovage_core::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::compile::Description;
+use crate::compile::{self, Description};
 use crate::{ModuleKind, Refusal, child, engine};
 
 /// How long a compiler process may take, by the clock on the wall. What bounds its work is its CPU time;
@@ -139,6 +139,7 @@ impl Shared {
         let digest: [u8; 32] = Sha256::digest(wasm).into();
         let name = Sha256::new_with_prefix(digest)
             .chain_update(self.compatibility.to_le_bytes())
+            .chain_update(compile::GENERATION.to_le_bytes())
             .finalize();
         let path = self.directory.join(format!("{}.native", hex::encode(name)));
         let found = self.authentic(&path);

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     WasmBacktraceDetails,
 };
 
@@ -27,6 +27,23 @@ const FIBER_STACK_BYTES: usize = 1 << 20;
 /// When wasmtime does not support this machine.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
     Engine::new(&configuration())
+}
+
+/// The engine in which a compiler process runs a module's own code, once, before it is compiled.
+///
+/// Address space is limited there, so memories are no larger than they have to be, and move.
+///
+/// # Errors
+/// When wasmtime does not support this machine.
+pub(crate) fn preparing() -> wasmtime::Result<Engine> {
+    let mut config = configuration();
+    config.memory_may_move(true);
+    config.memory_reservation(0);
+    config.memory_reservation_for_growth(16 << 20);
+    config.memory_guard_size(0);
+    // It runs for some milliseconds.
+    config.cranelift_opt_level(OptLevel::None);
+    Engine::new(&config)
 }
 
 /// The engine of an executor with room for `slots` attempts of at most `memory_bytes_max` each.

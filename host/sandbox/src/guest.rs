@@ -45,7 +45,35 @@ pub(crate) struct Guest {
     pub(crate) work: usize,
 }
 
+/// What is another's in the next attempt.
+pub(crate) struct NextAttempt {
+    pub(crate) job: JobNumber,
+    pub(crate) limits: Limits,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) services: Arc<dyn HostServices>,
+    pub(crate) frame: Arc<[u8]>,
+    pub(crate) started: Instant,
+}
+
 impl Guest {
+    /// Makes this the state of the next attempt in the same instance. What the guest holds of the
+    /// host stays: its handles of streams and clocks.
+    pub(crate) fn renew(&mut self, next: NextAttempt) {
+        let NextAttempt { job, limits, slot, services, frame, started } = next;
+        self.job = job;
+        self.limits = limits;
+        self.slot = slot;
+        self.memory.renew(limits.memory_bytes);
+        self.streams.renew(&limits);
+        self.outbox.clear();
+        self.outbox_bytes = 0;
+        self.steps.clear();
+        self.services = Some(services);
+        self.frame = frame;
+        self.started = started;
+        self.work = 0;
+    }
+
     /// Counts a call of the contract's imports.
     ///
     /// # Errors

@@ -1,28 +1,31 @@
 //! One attempt: a fresh store, a fresh instance, one call, one report.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lovage_core::frames::{
-    Attempt, Done, End, Entry, FailureFrame, FrameError, FromExecutor, OutboxFrame, Run,
-    ToExecutor, append, decode,
+    Attempt, Done, End, Entry, FailureFrame, FrameError, FromExecutor, ModuleNumber, OutboxFrame,
+    Run, ToExecutor, append, decode,
 };
 use lovage_core::ports::HostServices;
 use lovage_core::{Death, Json, Limits, OutboxCall, Usage};
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::command;
 use crate::deadline::Clockwork;
-use crate::guest::Guest;
+use crate::guest::{Guest, NextAttempt};
 use crate::imports::{Failure, handler};
 use crate::limits::MemoryMeter;
 use crate::module::{EntryPoint, Loaded};
 use crate::queue::Slot;
+use crate::shelf::{Kept, Shelf};
 use crate::streams::Streams;
 use crate::trap::{Died, Ended, argument, classify};
 
@@ -37,9 +40,19 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// What a run needs beside the frame that asks for it.
 pub(crate) struct Setting {
+    pub(crate) number: ModuleNumber,
     pub(crate) module: Arc<Loaded>,
+    pub(crate) shelf: Rc<RefCell<Shelf>>,
     pub(crate) slot: Arc<Slot>,
     pub(crate) services: Arc<dyn HostServices>,
+}
+
+impl Setting {
+    /// Whether another attempt could be in the same instance: a program has one run, a catalog one
+    /// question.
+    fn can_share(&self, run: &Run<'_>) -> bool {
+        matches!((self.module.entry, &run.entry), (EntryPoint::Tasks { .. }, Entry::Task(_)))
+    }
 }
 
 /// How a guest's code came to its end, in the contract's words or in ours.
@@ -61,12 +74,12 @@ pub(crate) async fn attempt(
         return Ok(());
     };
     let started = Instant::now();
-    let mut store = store(&run, &frame, &setting, started);
+    let (mut store, mut instance, before) = place(&run, &frame, &setting, started);
     let mut clock = Clockwork::new(Arc::clone(&setting.slot), run.limits, started);
     let conclusion = if let Some(died) = refused(&run) {
         Conclusion::Died(died)
     } else {
-        let ended = clock.watch(call(&mut store, &setting.module, &run.entry)).await;
+        let ended = clock.watch(call(&mut store, &mut instance, &setting.module, &run.entry)).await;
         conclude(&mut store, &setting.module, ended)
     };
     let usage = Usage {
@@ -76,7 +89,44 @@ pub(crate) async fn attempt(
         memory_bytes: store.data().memory.peak,
         host_calls: setting.slot.host_calls(),
     };
-    tell(&run, &store, &conclusion, usage, report)
+    tell(&run, &store, &conclusion, usage, report)?;
+    let is_whole = matches!(conclusion, Conclusion::Returned(_) | Conclusion::Failed(_));
+    let is_whole = is_whole && setting.can_share(&run);
+    if let (Some(share), Some(instance), true) = (run.share, instance, is_whole) {
+        let kept = Kept { store, instance, attempts: before + 1 };
+        setting.shelf.borrow_mut().put(setting.number, share, kept);
+    }
+    Ok(())
+}
+
+/// A store for an attempt: that of an instance that was kept, or a new one without an instance. And
+/// how many attempts were in it before.
+fn place(
+    run: &Run<'_>,
+    frame: &Arc<[u8]>,
+    setting: &Setting,
+    started: Instant,
+) -> (Store<Guest>, Option<Instance>, u32) {
+    let limits = run.limits;
+    let shared = run.share.filter(|_| setting.can_share(run));
+    let kept = shared.and_then(|share| {
+        setting.shelf.borrow_mut().take(setting.number, share, limits.memory_bytes)
+    });
+    let Some(Kept { mut store, instance, attempts }) = kept else {
+        return (store(run, frame, setting, started), None, 0);
+    };
+    store.data_mut().renew(NextAttempt {
+        job: run.job,
+        limits,
+        slot: Arc::clone(&setting.slot),
+        services: Arc::clone(&setting.services),
+        frame: Arc::clone(frame),
+        started,
+    });
+    store.set_hostcall_fuel(limits.host_call_bytes as usize);
+    // As in `store`, this cannot fail.
+    let _ = store.set_fuel(limits.fuel);
+    (store, Some(instance), attempts)
 }
 
 /// What is wrong with a job before anything of it runs.
@@ -128,10 +178,18 @@ fn store(run: &Run<'_>, frame: &Arc<[u8]>, setting: &Setting, started: Instant) 
 /// Instantiates and calls. Everything in it is the guest's own doing, and is watched.
 async fn call(
     store: &mut Store<Guest>,
+    kept: &mut Option<Instance>,
     module: &Loaded,
     entry: &Entry<'_>,
 ) -> wasmtime::Result<Result<String, handler::Error>> {
-    let instance = module.instance.instantiate_async(&mut *store).await?;
+    let instance = if let Some(instance) = *kept {
+        instance
+    } else {
+        let instance = module.instance.instantiate_async(&mut *store).await?;
+        store.data_mut().memory.is_born();
+        *kept = Some(instance);
+        instance
+    };
     match (module.entry, entry) {
         (EntryPoint::Tasks { describe, .. }, Entry::Describe) => {
             let describe = instance.get_typed_func::<(), (String,)>(&mut *store, &describe)?;

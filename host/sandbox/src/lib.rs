@@ -29,6 +29,7 @@ mod module;
 mod places;
 mod queue;
 mod serve;
+mod shelf;
 mod streams;
 #[cfg(test)]
 mod testing;

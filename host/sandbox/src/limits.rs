@@ -17,11 +17,35 @@ pub(crate) struct MemoryMeter {
     pub(crate) peak: u64,
     /// Whether anything was refused.
     pub(crate) denied: bool,
+    /// What was in use when the instance was there and nothing had run in it.
+    born: u64,
 }
 
 impl MemoryMeter {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, used: 0, peak: 0, denied: false }
+        Self { limit, used: 0, peak: 0, denied: false, born: 0 }
+    }
+
+    /// The instance is there; what it uses now is what it needs to be there.
+    pub(crate) fn is_born(&mut self) {
+        self.born = self.used;
+    }
+
+    /// Whether it uses more than twice what it did when it was born.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.used > self.born.saturating_mul(2)
+    }
+
+    /// Whether what is in use fits into another limit.
+    pub(crate) fn fits(&self, limit: u64) -> bool {
+        self.used <= limit
+    }
+
+    /// The next attempt in this instance begins, with a limit of its own.
+    pub(crate) fn renew(&mut self, limit: u64) {
+        self.limit = limit;
+        self.peak = self.used;
+        self.denied = false;
     }
 
     fn grow(&mut self, current: u64, desired: u64, maximum: Option<u64>) -> bool {

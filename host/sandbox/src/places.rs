@@ -1,8 +1,10 @@
 //! The attempts that are in this executor, each in a place of its own.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use crate::instance::{Setting, attempt, not_started};
 use crate::link::{ByFrames, Link};
 use crate::module::Loaded;
 use crate::queue::{Queue, Slot};
+use crate::shelf::{KEPT_MAX, Shelf};
 use crate::{ServeError, engine, imports};
 
 /// Attempts at once that an executor takes on. More do not fit into the maps a process may have.
@@ -41,6 +44,7 @@ pub(crate) struct Places {
     /// The most attempts at once since the pool was made.
     peak: usize,
     idle_since: Option<Instant>,
+    shelf: Rc<RefCell<Shelf>>,
     link: Arc<Link>,
     services: Arc<dyn HostServices>,
 }
@@ -87,6 +91,7 @@ impl Places {
             deadlines: BTreeSet::new(),
             peak: 0,
             idle_since: None,
+            shelf: Rc::default(),
             link: Arc::clone(link),
             services: Arc::new(ByFrames(Arc::clone(link))),
         })
@@ -96,6 +101,7 @@ impl Places {
     pub(crate) fn load(&mut self, module: ModuleNumber, path: &Path) -> wasmtime::Result<()> {
         let Some(linker) = &self.linker else { wasmtime::bail!("there is no engine") };
         let loaded = Loaded::load(linker, path)?;
+        self.shelf.borrow_mut().forget(module);
         self.modules.insert(module, (path.into(), Arc::new(loaded)));
         Ok(())
     }
@@ -116,7 +122,9 @@ impl Places {
             return Ok(());
         };
         let setting = Setting {
+            number: run.module,
             module: Arc::clone(module),
+            shelf: Rc::clone(&self.shelf),
             slot: Arc::clone(&place.slot),
             services: Arc::clone(&self.services),
         };
@@ -166,7 +174,9 @@ impl Places {
     /// When there is something to do even if nothing comes.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
         let idle = self.idle_since.map(|since| since + IDLE_TIME);
-        self.deadlines.first().map(|(deadline, _)| *deadline).or(idle)
+        let kept = self.shelf.borrow().first_deadline();
+        let due = self.deadlines.first().map(|(deadline, _)| *deadline).or(idle);
+        due.into_iter().chain(kept).min()
     }
 
     /// Does what is due: gives those whose time is over a turn, in which they see that it is, and
@@ -184,6 +194,7 @@ impl Places {
                 place.slot.call();
             }
         }
+        self.shelf.borrow_mut().expire(now);
         if self.idle_since.is_some_and(|since| since + IDLE_TIME <= now) {
             self.idle_since = None;
             let slots = self.slots;
@@ -198,6 +209,7 @@ impl Places {
         let modules = std::mem::take(&mut self.modules);
         let modules: Vec<_> =
             modules.into_iter().map(|(number, (path, _))| (number, path)).collect();
+        self.shelf.borrow_mut().clear();
         // The old pool goes first: there may not be address space for two.
         self.linker = None;
         self.linker = Some(linker(self.slots, self.memory_bytes_max)?);
@@ -207,7 +219,7 @@ impl Places {
 }
 
 fn linker(slots: u32, memory_bytes_max: u64) -> wasmtime::Result<Linker<Guest>> {
-    imports::linker(&engine::pooling(slots, memory_bytes_max)?)
+    imports::linker(&engine::pooling(slots.saturating_add(KEPT_MAX), memory_bytes_max)?)
 }
 
 /// An attempt that sends its own report. One that is too large to be sent is a death of its own.

@@ -49,6 +49,15 @@ impl Streams {
         })))
     }
 
+    /// The next attempt in this instance begins, with nothing written. The guest keeps its handles.
+    pub(crate) fn renew(&self, limits: &Limits) {
+        self.with(|written| {
+            written.logs = LogBook::new(limits);
+            written.tail.clear();
+            written.lines.iter_mut().for_each(Vec::clear);
+        });
+    }
+
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Written) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lovage_core::frames::{
-    Attempt, Entry, FromExecutor, HostCall, HostReply, ModuleNumber, PROTOCOL, Run, ToExecutor,
-    append, decode, first,
+    Attempt, Entry, FromExecutor, HostCall, HostReply, ModuleNumber, PROTOCOL, Run, Share,
+    ToExecutor, append, decode, first,
 };
 use lovage_core::{Death, JobNumber, Limits, Outcome, Report, TaskId};
 
@@ -31,6 +31,8 @@ pub(crate) struct Executor {
     pub(crate) answer: fn(&HostCall<'_>) -> HostReply,
     /// The calls that came.
     pub(crate) calls: Vec<String>,
+    /// With whom the next attempts share an instance.
+    pub(crate) share: Option<Share<'static>>,
 }
 
 impl Executor {
@@ -59,6 +61,7 @@ impl Executor {
             reports: HashMap::new(),
             answer: |_| HostReply::Done,
             calls: Vec::new(),
+            share: None,
         }
     }
 
@@ -118,8 +121,17 @@ impl Executor {
         } else {
             Entry::Task(Box::new(sample(task, args)))
         };
-        append(batch, &ToExecutor::Run(Run { job, module: ModuleNumber(module), entry, limits }))
-            .unwrap();
+        append(
+            batch,
+            &ToExecutor::Run(Run {
+                job,
+                module: ModuleNumber(module),
+                entry,
+                limits,
+                share: self.share,
+            }),
+        )
+        .unwrap();
         job
     }
 

@@ -19,7 +19,7 @@ mod wire;
 pub use wire::{FrameError, append, decode, decode_owned, first};
 
 /// The version of the frames. Both ends are the same binary, so any difference is an error.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The largest frame, in bytes; above the largest argument, result or host call by a margin.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -87,6 +87,18 @@ pub struct Run<'a> {
     pub entry: Entry<'a>,
     /// What it may use.
     pub limits: Limits,
+    /// With whom it may share an instance; with nobody, without.
+    #[serde(borrow)]
+    pub share: Option<Share<'a>>,
+}
+
+/// With whom an attempt may share an instance, one after another: attempts of this module and tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share<'a> {
+    /// How many attempts there may be in one instance.
+    pub attempts: u32,
+    /// Whose task it is.
+    pub tenant: &'a str,
 }
 
 /// What to call in a module.

@@ -9,7 +9,7 @@ use super::{DropReason, ParkReason, Settlement, decide};
 use crate::{
     Backoff, Cause, Causes, Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits, Links,
     Manifest, Message, Module, OutboxCall, Outcome, Receipt, Report, RetryMarks, RetryPolicy,
-    TaskSpec, TimeLimit, Timestamp,
+    TaskSpec, Tenant, TenantId, TimeLimit, Timestamp,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000);

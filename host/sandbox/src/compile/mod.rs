@@ -6,6 +6,7 @@
 
 mod componentize;
 mod refusal;
+mod snapshot;
 mod survey;
 
 use std::io::Write as _;
@@ -20,6 +21,10 @@ pub use refusal::Refusal;
 use crate::engine;
 use survey::Survey;
 pub(crate) use survey::{CATALOG, EXIT, HANDLER};
+
+/// Counts what changes in here that makes other code of the same module: what an older one made is
+/// not taken for it.
+pub(crate) const GENERATION: u32 = 2;
 
 /// What kind of module it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +91,11 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<(Vec<u8>, Description), Refusal> {
     } else {
         survey.allow_core_imports()?;
         let kind = survey.core_kind()?;
-        let component = componentize::componentize(wasm, &survey, kind)?;
+        let wasm = match survey.asks_for_snapshot() {
+            true => snapshot::take(wasm)?.into(),
+            false => std::borrow::Cow::Borrowed(wasm),
+        };
+        let component = componentize::componentize(&wasm, &survey, kind)?;
         Survey::of(&component)?.allow_component_imports()?;
         (component.into(), kind)
     };

@@ -194,6 +194,11 @@ impl Survey {
         }
     }
 
+    /// Whether a core module is to be prepared before it is compiled.
+    pub(super) fn asks_for_snapshot(&self) -> bool {
+        !self.is_component && self.exports(super::snapshot::SNAPSHOT)
+    }
+
     fn exports(&self, name: &str) -> bool {
         self.exports.iter().any(|export| export == name)
     }

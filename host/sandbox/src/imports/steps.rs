@@ -1,7 +1,7 @@
 //! `steps`: named parts of a task that happen once over all its attempts.
 
-use lovage_core::Json;
 use lovage_core::frames::{self, HostCall, HostReply};
+use lovage_core::{JobNumber, Json};
 use wasmtime::component::Resource;
 
 use super::contract::lovage::task::steps::{Begun, Host, HostStep, OnDoubt};
@@ -19,6 +19,8 @@ pub struct Step {
     name: String,
     key: String,
     ended: bool,
+    /// The attempt it belongs to: an instance may be kept, and a handle with it.
+    job: JobNumber,
 }
 
 impl Host for Guest {
@@ -42,7 +44,8 @@ impl Host for Guest {
             OnDoubt::Ask => frames::OnDoubt::Ask,
         };
         let call = HostCall::StepBegin { name: &name, input: &input, doubt };
-        let step = |key| Step { name: name.clone(), key, ended: false };
+        let job = self.job;
+        let step = |key| Step { name: name.clone(), key, ended: false, job };
         Ok(match self.call_worker(call).await {
             Ok(HostReply::StepRun(key)) => Ok(Begun::Run(self.table.push(step(key))?)),
             Ok(HostReply::StepAmbiguous(key)) => Ok(Begun::Ambiguous(self.table.push(step(key))?)),
@@ -97,6 +100,12 @@ impl Guest {
         value: Option<&str>,
     ) -> wasmtime::Result<Result<(), HostError>> {
         let found = self.table.get(step)?;
+        if found.job != self.job {
+            return Ok(Err(invalid(format!(
+                "the step {} is of an attempt that is over",
+                found.name
+            ))));
+        }
         if found.ended {
             return Ok(Err(invalid(format!("the step {} has ended already", found.name))));
         }

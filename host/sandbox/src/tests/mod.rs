@@ -4,4 +4,5 @@ mod cost;
 mod deaths;
 mod host_calls;
 mod protocol;
+mod reuse;
 mod turns;

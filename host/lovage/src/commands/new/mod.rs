@@ -20,8 +20,12 @@ pub(crate) enum Template {
     C,
     /// A program without an SDK: JSON on standard input, JSON on standard output
     Command,
+    Go,
     Python,
     Rust,
+    /// TypeScript, on QuickJS
+    #[value(alias = "ts", alias = "javascript", alias = "js")]
+    Typescript,
     Zig,
 }
 
@@ -33,8 +37,10 @@ impl Template {
     const fn language(self) -> Language {
         match self {
             Self::C => Language::C,
+            Self::Go => Language::Go,
             Self::Python => Language::Python,
             Self::Rust => Language::Rust,
+            Self::Typescript => Language::Javascript,
             Self::Command | Self::Zig => Language::Zig,
         }
     }
@@ -47,11 +53,22 @@ impl Template {
                 ("main.zig", include_str!("templates/command/main.zig")),
                 ("manifest.json", include_str!("templates/command/manifest.json")),
             ],
+            Self::Go => &[
+                ("go.mod", include_str!("templates/go/go.mod.in")),
+                ("tasks.go", include_str!("templates/go/tasks.go")),
+                ("tasks_test.go", include_str!("templates/go/tasks_test.go")),
+            ],
             Self::Python => &[("tasks.py", include_str!("templates/python/tasks.py"))],
             Self::Rust => &[
                 ("Cargo.toml", include_str!("templates/rust/Cargo.toml.in")),
                 (".cargo/config.toml", include_str!("templates/rust/config.toml")),
                 ("src/lib.rs", include_str!("templates/rust/lib.rs")),
+            ],
+            Self::Typescript => &[
+                ("package.json", include_str!("templates/typescript/package.json")),
+                ("tsconfig.json", include_str!("templates/typescript/tsconfig.json")),
+                ("tasks.ts", include_str!("templates/typescript/tasks.ts")),
+                ("tasks.test.ts", include_str!("templates/typescript/tasks.test.ts")),
             ],
             Self::Zig => &[("main.zig", include_str!("templates/zig/main.zig"))],
         }

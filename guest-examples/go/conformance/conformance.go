@@ -1,0 +1,138 @@
+// The tasks that every language's SDK is measured by, here in Go.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	lovage "example.invalid/lovage/sdk/go"
+)
+
+// ConnectionError says that something does not answer.
+type ConnectionError struct{ message string }
+
+func (e ConnectionError) Error() string { return e.message }
+
+// add adds two numbers.
+func add(_ *lovage.Ctx, x, y int) int { return x + y }
+
+// echo is any JSON value, as it came.
+func echo(_ *lovage.Ctx, value any) any { return value }
+
+// fail fails with an exception of the module's own.
+func fail(_ *lovage.Ctx, message string) error {
+	return lovage.Error("OutOfStock", message, 42, map[string]any{"sku": "A-1"})
+}
+
+// retry asks to be run again until its retries are used up but one.
+func retry(ctx *lovage.Ctx, after float64) (int, error) {
+	if ctx.Retries() < 2 {
+		return 0, lovage.Retryf("not yet").After(seconds(after))
+	}
+	return ctx.Retries(), nil
+}
+
+// exhaust fails with what it retries on.
+func exhaust(*lovage.Ctx) error { return ConnectionError{"bank down"} }
+
+// reject is not to be run again.
+func reject(_ *lovage.Ctx, reason string) error { return lovage.Rejectf("%s", reason) }
+
+// steps charges once over two attempts.
+func steps(ctx *lovage.Ctx, order int) ([]any, error) {
+	receipt, err := lovage.Once(ctx, "charge", lovage.DoAgain, order, func(step *lovage.Step) (string, error) {
+		return fmt.Sprintf("%s/%d", step.Key(), ctx.Retries()), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Retries() == 0 {
+		return nil, lovage.Retryf("mail is down").After(0)
+	}
+	return []any{receipt, ctx.Retries()}, nil
+}
+
+// outbox calls another task, if it succeeds.
+func outbox(ctx *lovage.Ctx, good bool) (string, error) {
+	call, err := ctx.Call("conformance.add", lovage.Call{Args: []any{20, 22}, Headers: map[string]any{"tenant": "acme"}})
+	if err == nil && !good {
+		err = lovage.Error("ValueError", "the call must not leave")
+	}
+	return call, err
+}
+
+// progress shows how far it is.
+func progress(ctx *lovage.Ctx, holdMS int) (string, error) {
+	if err := ctx.Progress("PROGRESS", map[string]any{"done": 3, "of": 10}); err != nil {
+		return "", err
+	}
+	time.Sleep(time.Duration(holdMS) * time.Millisecond)
+	return "finished", nil
+}
+
+// log writes a line of each level.
+func log(ctx *lovage.Ctx) {
+	levels := []string{"trace", "debug", "info", "warn", "error"}
+	for level, name := range levels {
+		ctx.Log(lovage.Level(level), "a line of "+name, "number", 1)
+	}
+	fmt.Println("a line on standard output")
+}
+
+// soft waits longer than it may, and tidies up.
+func soft(ctx *lovage.Ctx) (string, error) {
+	if err := ctx.Sleep(8 * time.Second); errors.Is(err, lovage.ErrSoftTimeLimit) {
+		return "SoftTimeLimitExceeded after tidying up", nil
+	}
+	return "never told", nil
+}
+
+// once happens once for an order.
+func once(ctx *lovage.Ctx, _ int) string { return ctx.IdempotencyKey() }
+
+// Item is what an order has.
+type Item struct {
+	SKU   string `json:"sku"`
+	Count int    `json:"count,omitempty"`
+}
+
+// typed has a schema.
+func typed(_ *lovage.Ctx, item Item, _ *string) int {
+	switch {
+	case item.SKU == "":
+		return 0
+	case item.Count == 0:
+		return 1
+	}
+	return item.Count
+}
+
+// sleep waits; other tasks run meanwhile.
+func sleep(_ *lovage.Ctx, duration float64) float64 {
+	time.Sleep(seconds(duration))
+	return duration
+}
+
+func seconds(count float64) time.Duration { return time.Duration(count * float64(time.Second)) }
+
+func init() {
+	lovage.Module("conformance")
+	lovage.Task("conformance.add", add, lovage.Params("x", "y"), lovage.Doc("Adds two numbers."))
+	lovage.Task("conformance.echo", echo, lovage.Params("value"))
+	lovage.Task("conformance.fail", fail, lovage.Params("message=no stock"))
+	lovage.Task("conformance.retry", retry, lovage.Params("after=0.1"), lovage.MaxRetries(2))
+	lovage.Task("conformance.exhaust", exhaust,
+		lovage.MaxRetries(1), lovage.RetryOn[ConnectionError](), lovage.Delay(50*time.Millisecond))
+	lovage.Task("conformance.reject", reject, lovage.Params("reason=never"))
+	lovage.Task("conformance.steps", steps, lovage.Params("order"), lovage.MaxRetries(1))
+	lovage.Task("conformance.outbox", outbox, lovage.Params("good=true"))
+	lovage.Task("conformance.progress", progress, lovage.Params("hold_ms=0"))
+	lovage.Task("conformance.log", log)
+	lovage.Task("conformance.soft", soft, lovage.SoftTimeLimit(200*time.Millisecond), lovage.TimeLimit(10*time.Second))
+	lovage.Task("conformance.once", once, lovage.Params("order_id"), lovage.IdempotencyKey("order:{order_id}"))
+	lovage.Task("conformance.typed", typed, lovage.Params("item", "note"))
+	lovage.Task("conformance.sleep", sleep, lovage.Params("seconds"))
+}
+
+func main() {}

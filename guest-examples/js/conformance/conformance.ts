@@ -1,0 +1,104 @@
+/** The tasks that every language's SDK is measured by, here in TypeScript. */
+
+import { Fail, Reject, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
+
+/** An exception of the module's own. */
+class OutOfStock extends Fail {}
+
+class ConnectionError extends Fail {}
+
+class ValueError extends Fail {}
+
+/** Adds two numbers. */
+export const add = task("conformance.add", (_ctx, x: number, y: number): number => x + y);
+
+/** Any JSON value, as it came. */
+export const echo = task("conformance.echo", (_ctx, value: unknown) => value);
+
+/** Fails with an exception of the module's own. */
+export const fail = task("conformance.fail", function fail(_ctx, message: string = "no stock") {
+  throw new OutOfStock(message, 42, { sku: "A-1" });
+});
+
+/** Asks to be run again until its retries are used up but one. */
+export const retry = task("conformance.retry", { retry: { max: 2 } }, (ctx, after: number = 0.1): number => {
+  if (ctx.retries < 2) throw new Retry("not yet", { after });
+  return ctx.retries;
+});
+
+/** Fails with what it retries on. */
+export const exhaust = task("conformance.exhaust", { retry: { max: 1, on: [ConnectionError], delay: 0.05 } }, () => {
+  throw new ConnectionError("bank down");
+});
+
+/** Is not to be run again. */
+export const reject = task("conformance.reject", (_ctx, reason: string = "never") => {
+  throw new Reject(reason);
+});
+
+/** Charges once over two attempts. */
+export const steps = task("conformance.steps", { retry: { max: 1 } }, async (ctx, order: number) => {
+  const receipt = await ctx.step("charge", { doubt: "retry", input: order }, async (it) => {
+    await sleep(0);
+    return `${it.key}/${ctx.retries}`;
+  });
+  if (ctx.retries === 0) throw new Retry("mail is down", { after: 0 });
+  return [receipt, ctx.retries];
+});
+
+/** Calls another task, if it succeeds. */
+export const outbox = task("conformance.outbox", (ctx, good: boolean = true): string => {
+  const call = ctx.call(add, { args: [20, 22], headers: { tenant: "acme" } });
+  if (!good) throw new ValueError("the call must not leave");
+  return call;
+});
+
+/** Shows how far it is. */
+export const progress = task("conformance.progress", async (ctx, hold_ms: number = 0): Promise<string> => {
+  ctx.progress("PROGRESS", { done: 3, of: 10 });
+  await sleep(hold_ms / 1000);
+  return "finished";
+});
+
+/** A line of each level. */
+export const log = task("conformance.log", (ctx): null => {
+  for (const level of ["trace", "debug", "info", "warn", "error"] as const) {
+    ctx.log(`a line of ${level}`, level, { number: 1 });
+  }
+  console.log("a line on standard output");
+  return null;
+});
+
+/** Waits longer than it may, and tidies up. */
+export const soft = task("conformance.soft", { limits: { softTime: "200ms", time: "10s" } }, async (): Promise<string> => {
+  try {
+    await sleep("8s");
+  } catch (error) {
+    if (error instanceof SoftTimeLimitExceeded) return `${error.name} after tidying up`;
+    throw error;
+  }
+  return "never told";
+});
+
+/** Happens once for an order. */
+export const once = task(
+  "conformance.once",
+  { idempotencyKey: "order:{order_id}" },
+  (ctx, order_id: number): string => ctx.idempotencyKey,
+);
+
+/** What an order has. */
+interface Item {
+  sku: string;
+  count?: number;
+}
+
+/** Has a schema. */
+export const typed = task("conformance.typed", (_ctx, item: Item, note: string | null = null): number =>
+  item.sku ? (item.count ?? 1) : 0);
+
+/** Waits; other tasks run meanwhile. */
+export const wait = task("conformance.sleep", async (_ctx, seconds: number): Promise<number> => {
+  await sleep(seconds);
+  return seconds;
+});

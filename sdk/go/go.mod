@@ -1,0 +1,3 @@
+module example.invalid/lovage/sdk/go
+
+go 1.27

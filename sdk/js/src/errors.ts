@@ -1,0 +1,56 @@
+/** What a task throws to say how it ends, and what the host's answers become. */
+
+import { seconds, type Time } from "./units.js";
+
+/** The base of what this package throws. Its name is that of its class. */
+export class LovageError extends Error {
+  constructor(message = "") {
+    super(message);
+    this.name = new.target.name;
+  }
+}
+
+/**
+ * The task failed; its retry policy decides whether it is run again. Subclass it for errors of your
+ * own: a caller sees the class's name, the message and the details.
+ */
+export class Fail extends LovageError {
+  /** What a caller's exception has as its arguments: the message, then the details. */
+  readonly args: unknown[];
+  constructor(message = "", ...details: unknown[]) {
+    super(message);
+    this.args = [message, ...details];
+  }
+}
+
+/** The task failed for good: it becomes a dead letter and is not run again. */
+export class Reject extends Fail {}
+
+/** The task wants to be run again, after a time or when its policy says. */
+export class Retry extends LovageError {
+  /** Seconds to wait; undefined is as the policy says. */
+  readonly after: number | undefined;
+  /** Why, if an error is why: the caller sees that one when no retry is left. */
+  readonly reason: unknown;
+  constructor(reason: unknown = "", options: { after?: Time } = {}) {
+    super(reason instanceof Error ? reason.message : String(reason));
+    this.reason = reason;
+    this.after = options.after === undefined ? undefined : seconds(options.after, "after");
+  }
+}
+
+/** The host failed; taken to be transient. */
+export class HostError extends LovageError {}
+/** The host offers nothing behind this call as it is configured. */
+export class Unavailable extends HostError {}
+/** The host refuses the call: a malformed value, or a name out of its form. */
+export class InvalidCall extends HostError {}
+/** A limit of this attempt is reached; the text names it. */
+export class LimitExceeded extends HostError {}
+/** The soft time limit is over. Tidy up and return: the hard limit is near. */
+export class SoftTimeLimitExceeded extends LovageError {}
+/** The task waits for what nobody will do: a promise without a timer or a call behind it. */
+export class Deadlock extends LovageError {}
+
+/** An argument is not what the task's types promise. Callers see a `TypeError`, and no retry mends it. */
+export class Mismatch extends TypeError {}
