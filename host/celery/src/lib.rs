@@ -39,9 +39,11 @@ mod accept;
 mod body;
 mod close;
 mod compression;
+mod control;
 mod decode;
 mod envelope;
 mod error;
+mod event;
 mod exception;
 mod fields;
 mod follow_ups;
@@ -59,11 +61,17 @@ mod yaml;
 
 pub use accept::{Accept, AcceptError, ContentType};
 pub use close::{CloseSettings, arguments_error, close, quarantine, unsupported};
+pub use control::{
+    ControlReply, ControlRequest, ReplyTo, control_question, control_reply, decode_control,
+    decode_reply, request_info,
+};
 pub use decode::decode;
 pub use envelope::{
     Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered,
 };
 pub use error::{DecodeError, Settled, Undecoded};
+pub use event::{EventStamp, Heart, TaskEvent, event_batch, event_parts, worker_event};
 pub use follow_ups::call_message;
 pub use iso::{format_timestamp, parse_timestamp};
+pub use repr::value as python_repr;
 pub use result::{DatabaseRow, database_row, result_document};

@@ -24,8 +24,8 @@ pub(crate) fn arguments(args: JsonPart<'_>) -> String {
     cut(text)
 }
 
-/// Any other value.
-pub(crate) fn value(value: JsonPart<'_>) -> String {
+/// Any other value: what Python's `repr` writes of it, cut where it is long.
+pub fn value(value: JsonPart<'_>) -> String {
     let mut text = String::new();
     push(&mut text, value, 0);
     cut(text)

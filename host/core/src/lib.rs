@@ -22,6 +22,7 @@ pub mod frames;
 pub mod ports;
 
 mod delivery;
+mod fanout;
 mod ids;
 mod invocation;
 mod job;
@@ -42,6 +43,7 @@ mod tenant;
 mod time;
 
 pub use delivery::{Delivery, Message, Parts, Receipt};
+pub use fanout::{Notice, Question, QueueSource, Recipients};
 pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId, TaskName};
 pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};

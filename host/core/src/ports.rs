@@ -13,9 +13,9 @@ use bytes::Bytes;
 use crate::frames::{HostCall, HostReply};
 use crate::{
     Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry,
-    KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Module, Publication, Receipt, Record,
-    Recorded, Renewed, Report, ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName,
-    TaskSpec, TenantId, Timestamp,
+    KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Message, Module, Notice, Publication,
+    Question, QueueSource, Receipt, Record, Recorded, Renewed, Report, ResultRecord, StepBegin,
+    StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
 };
 
 /// What a port could not do.
@@ -102,11 +102,65 @@ pub trait Broker: Send + Sync {
     /// When the broker cannot be reached.
     async fn sweep(&self) -> Result<Duration, PortError>;
 
+    /// Changes which queues are taken from, from the next [`receive`](Self::receive) on at the
+    /// latest; what was taken before stays ours. Called when somebody asks for it by remote control.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or refuses a queue; those it had are taken from still.
+    async fn take_from(&self, queues: &[QueueSource]) -> Result<(), PortError> {
+        let what = format!("{} queues cannot be changed while the worker runs", queues.len());
+        Err(PortError::Permanent { what, source: None })
+    }
+
     /// Ends the session: whatever it still holds goes back to its queue at once.
     ///
     /// # Errors
     /// When the broker cannot be reached; the lease runs out then.
     async fn leave(&self) -> Result<(), PortError>;
+}
+
+/// What workers and those who look after them tell each other beside the queues: events, commands,
+/// answers. Nothing of it is kept: who does not listen at the moment misses it.
+#[async_trait]
+pub trait Fanout: Send + Sync {
+    /// Sends notices in this order. Called for a batch of events, and for each answer.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; any of them may have been sent. Events are not sent again.
+    async fn tell(&self, notices: &[Notice]) -> Result<(), PortError>;
+
+    /// The next command that somebody sent to all workers; waits for it. Called by one listener, one
+    /// call at a time; one that is dropped loses no command.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; commands sent meanwhile are missed.
+    async fn command(&self) -> Result<Message, PortError>;
+
+    /// The exchange that answers come to; a question has to name it.
+    fn answers_exchange(&self) -> String;
+
+    /// Sends a command to all workers, and returns their answers when the wait is over. Called by
+    /// people's tools, and once by a worker that starts.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; the command may have been sent.
+    async fn ask(&self, question: Question) -> Result<Vec<Message>, PortError>;
+}
+
+/// Limits on how often things begin, shared by all workers of one store.
+#[async_trait]
+pub trait SharedRates: Send + Sync {
+    /// Asks for the next place under the limit `name` of one every `interval`, by the store's clock.
+    /// A place at most `patience` away is taken; one further away is not. Returns how far it is.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; a place may have been taken.
+    async fn take(
+        &self,
+        name: &str,
+        interval: Duration,
+        patience: Duration,
+    ) -> Result<Duration, PortError>;
 }
 
 /// What a broker's workers took out of their queues and kept. For people and for workers that have

@@ -2,6 +2,7 @@
 //!
 //! * [`Address`]: a URL as Celery writes it, checked once.
 //! * [`Link`]: a connection that comes back, with full jitter; its errors say whether to try again.
+//! * [`Subscription`]: what is published on a channel, as long as it is listened to.
 //! * [`Script`] and [`Call`]: Lua with all arguments of a batch in one round trip.
 //! * [`ScriptPart`]: a piece of a script that one adapter writes and another one runs, so that a
 //!   whole verdict is made true in one step although neither knows the other.
@@ -15,6 +16,7 @@ mod error;
 mod link;
 mod part;
 mod script;
+mod subscription;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
@@ -23,3 +25,4 @@ pub use link::{Link, LinkOptions};
 pub use part::{Arguments, ScriptPart, Steps, quote};
 pub use redis::{Cmd, Pipeline, Value};
 pub use script::{Call, Script};
+pub use subscription::Subscription;

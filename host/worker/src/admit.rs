@@ -10,18 +10,28 @@ use lovage_core::{
     Timestamp, Verdict, render_key,
 };
 
+/// The circumstances in which a call is admitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// The operator's limits for the task.
+    pub(crate) operator: Limits,
+    /// Whether somebody revoked the call.
+    pub(crate) revoked: bool,
+    /// What time it is.
+    pub(crate) now: Timestamp,
+}
+
 /// Admits a call as a job, or says what becomes of it instead.
 ///
-/// Pure: what the registry answered, the queue's owner, the operator's limits and the time come in as arguments. The
+/// Pure: what the registry answered, the queue's owner and the circumstances come in as arguments. The
 /// order is Celery's: a call that is no longer wanted is dropped before anyone asks what it is.
 pub(crate) fn admit(
     invocation: Invocation,
     resolved: Option<Resolved>,
     tenant: Arc<Tenant>,
-    operator: &Limits,
-    now: Timestamp,
-) -> Result<Box<Job>, Box<Verdict>> {
-    let refused = refusal(&invocation, resolved.is_some(), now);
+    Terms { operator, revoked, now }: Terms,
+) -> Result<Arc<Job>, Box<Verdict>> {
+    let refused = refusal(&invocation, resolved.is_some(), revoked, now);
     let (module, task) = match (resolved, refused) {
         (Some(Resolved { module, task }), None) => (module, task),
         (resolved, refused) => {
@@ -38,7 +48,7 @@ pub(crate) fn admit(
             }));
         }
     };
-    let limits = requested(*operator, task.limits).within(invocation.time_limit);
+    let limits = requested(operator, task.limits).within(invocation.time_limit);
     let retry = RetryPolicy::requested(task.retry.as_ref()).tightened(&invocation.retry);
     let template = task.idempotency.as_ref().and_then(|idempotency| {
         render_key(&idempotency.key, &task.params, &invocation.args, &invocation.kwargs)
@@ -46,13 +56,21 @@ pub(crate) fn admit(
     let explicit = invocation.idempotency_key.clone().or(template.map(Into::into));
     let key_is_explicit = explicit.is_some();
     let key = explicit.unwrap_or_else(|| invocation.id.as_str().into());
-    Ok(Box::new(Job { invocation, tenant, module, task, limits, retry, key, key_is_explicit }))
+    Ok(Arc::new(Job { invocation, tenant, module, task, limits, retry, key, key_is_explicit }))
 }
 
 /// What becomes of a call that must not run now, `None` when nothing speaks against it.
-fn refusal(invocation: &Invocation, known: bool, now: Timestamp) -> Option<Settlement> {
+fn refusal(
+    invocation: &Invocation,
+    known: bool,
+    revoked: bool,
+    now: Timestamp,
+) -> Option<Settlement> {
     if invocation.expires.is_some_and(|expires| expires <= now) {
         return Some(Settlement::Drop(DropReason::Expired));
+    }
+    if revoked {
+        return Some(Settlement::Drop(DropReason::Revoked));
     }
     if let Some(eta) = invocation.eta.filter(|eta| *eta > now) {
         return Some(Settlement::Release(Some(eta)));

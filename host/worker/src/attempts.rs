@@ -3,7 +3,9 @@
 use lovage_core::{Death, Grant, Job, Outcome, Report};
 use tracing::warn;
 
+use crate::event::Event;
 use crate::failpoint::Passage;
+use crate::operations::Begun;
 use crate::pipeline::Pipeline;
 
 /// How often a call is run whose executor dies under it; the last time it has failed.
@@ -20,8 +22,11 @@ impl Pipeline {
     /// again.
     pub(crate) async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
         let mut crashes = 0;
+        self.observe(&Event::Started { job });
         loop {
             let attempt = self.services.enter(job, grant);
+            let begun = Begun { at: self.clock.now(), number: attempt.number };
+            self.operations.roster.begin(job.invocation.delivery.receipt, begun);
             let run = match crashes {
                 ..ALONE_AFTER => self.sandbox.run(attempt.number, job),
                 _ => self.sandbox.run_alone(attempt.number, job),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Change, Claim, Claimed, Disposal, End, Failure, Grant, Job, LedgerKey, LedgerWrite, ParkReason,
-    Payload, Settlement, TaskId, Timestamp, Verdict,
+    Change, Claim, Claimed, Disposal, DropReason, End, Failure, Grant, Job, LedgerKey, LedgerWrite,
+    ParkReason, Payload, Settlement, TaskId, Timestamp, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
@@ -47,6 +47,8 @@ pub(crate) enum Answer {
     Mismatch,
     /// The ledger refuses this claim for good, and answers others.
     Refused(String),
+    /// Somebody revoked it while it waited.
+    Revoked,
 }
 
 /// The right to run a call and to record what becomes of it.
@@ -342,6 +344,7 @@ pub(crate) fn instead(job: Job, answer: Answer, now: Timestamp) -> Instead {
             let failure = Failure::new("lovage.exceptions", "LedgerRefused", &why);
             Instead::Settle(verdict(Settlement::Bury(failure)), None)
         }
+        Answer::Revoked => Instead::Settle(verdict(Settlement::Drop(DropReason::Revoked)), None),
         // Whoever may run does not come here.
         Answer::Run(_) | Answer::Known => Instead::Acknowledge,
     }

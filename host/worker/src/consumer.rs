@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::ports::Broker;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
+use crate::operations::Slots;
 use crate::pipeline::Pipeline;
 
 /// How long one look for work waits. It bounds how long a stop takes to be noticed while idle.
@@ -25,7 +25,7 @@ const BATCH_MAX: usize = 256;
 pub(crate) async fn consume(
     broker: &dyn Broker,
     pipeline: &Arc<Pipeline>,
-    slots: &Arc<Semaphore>,
+    slots: &Arc<Slots>,
     jobs: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -42,8 +42,8 @@ pub(crate) async fn consume(
                     backoff.reset();
                 }
                 for delivery in deliveries {
-                    // The consumer alone takes slots, and it asked for no more than are free.
-                    let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { continue };
+                    // There may be fewer slots than a moment ago; what was taken is handed on still.
+                    let slot = Slots::take(slots);
                     let pipeline = Arc::clone(pipeline);
                     jobs.spawn(async move {
                         pipeline.live(delivery).await;
@@ -68,11 +68,7 @@ pub(crate) async fn consume(
 }
 
 /// Waits for a free slot; returns how many there are once whatever is ready to finish has finished.
-async fn free_slots(slots: &Semaphore) -> usize {
+async fn free_slots(slots: &Slots) -> usize {
     tokio::task::yield_now().await;
-    if slots.available_permits() == 0 {
-        // Closed never: the semaphore lives as long as the worker.
-        drop(slots.acquire().await);
-    }
-    slots.available_permits().max(1)
+    slots.until_free().await
 }

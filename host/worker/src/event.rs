@@ -6,6 +6,16 @@ use tracing::{debug, info, warn};
 /// Something that happened to a message.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A message with a call came in that was not here before.
+    Received {
+        /// The call.
+        invocation: &'a Invocation,
+    },
+    /// A call begins to run.
+    Started {
+        /// The call, with all that it runs as.
+        job: &'a Job,
+    },
     /// A call was decided on, by running it or by looking at it, and settled.
     Settled {
         /// What became of it.
@@ -45,6 +55,14 @@ impl Event<'_> {
                 info!(task.id = %id, task.name = name, "Task was done before");
             }
             Self::Settled { verdict, usage } => log_settled(verdict, usage),
+            Self::Received { invocation } => {
+                let (id, name) = (&invocation.id, invocation.shown_name());
+                debug!(task.id = %id, task.name = name, "Task received");
+            }
+            Self::Started { job } => {
+                let (id, name) = (&job.invocation.id, job.invocation.shown_name());
+                debug!(task.id = %id, task.name = name, "Task started");
+            }
         }
     }
 }

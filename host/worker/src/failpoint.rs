@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lovage_core::{Closing, Disposal};
 use rustix::process::{Signal, getpid, kill_process};
 use thiserror::Error;
 
@@ -47,6 +48,17 @@ pub(crate) enum Passage {
     RetryPublished,
     /// The message was put among the dead letters, and out of its queue with the same step.
     DlqPublished,
+}
+
+impl Passage {
+    /// What a delivery passes last, where it leaves the queue.
+    pub(crate) fn last(closing: &Closing) -> Option<Self> {
+        match closing.disposal {
+            Disposal::Acknowledge => Some(Self::Acked),
+            Disposal::Keep(_) => Some(Self::DlqPublished),
+            Disposal::Release(_) => None,
+        }
+    }
 }
 
 /// Every passage with the name that a configuration gives it.

@@ -15,12 +15,15 @@ mod breaker;
 mod budget;
 mod claims;
 mod consumer;
+mod control;
 mod effect_sink;
 mod event;
+mod events;
 mod failpoint;
 mod in_order;
 mod keeper;
 mod modules;
+mod operations;
 mod pipeline;
 mod restraint;
 mod running;
@@ -30,13 +33,20 @@ mod services;
 mod settler;
 mod steps;
 mod unpark;
+mod waits;
 mod worker;
 
+pub use control::{Control, ControlParts, Facts, fits_node, mingle};
 pub use effect_sink::EffectSink;
 pub use event::{Event, Observer};
+pub use events::{Events, Identity, TaskNews, Ticks};
 pub use failpoint::{Failpoint, NoFailpoint};
 pub use in_order::InOrder;
 pub use modules::{Conflict, Modules, Route};
+pub use operations::{
+    Begun, OperationSettings, Operations, Rate, RateError, RateSettings, Revoked, Roster,
+    SharedRate, Slots, TimeLimits,
+};
 pub use services::Services;
 pub use unpark::unpark;
 pub use worker::{Drained, Options, Ports, Shutdown, Worker};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lovage_core::ports::{Registry, Resolved};
-use lovage_core::{Module, Percentage, TaskId, TaskName, TenantId};
+use lovage_core::{Module, Percentage, TaskId, TaskName, TaskSpec, TenantId};
 
 /// The tasks that this worker can run.
 #[derive(Debug, Default)]
@@ -84,6 +84,21 @@ impl Modules {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What the modules say of all tasks of all tenants, sorted by their names; of two with one name
+    /// the first tenant's.
+    pub fn specs(&self) -> Vec<Arc<TaskSpec>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let answers = tenants.values().flat_map(HashMap::values);
+        let task = |it: &Answer| {
+            let canary = it.canary.as_ref().map(|(_, canary)| canary);
+            it.live.as_ref().or(canary).map(|resolved| Arc::clone(&resolved.task))
+        };
+        let mut specs: Vec<_> = answers.filter_map(task).collect();
+        specs.sort_by(|one, other| one.name.cmp(&other.name));
+        specs.dedup_by(|one, other| one.name == other.name);
+        specs
     }
 }
 

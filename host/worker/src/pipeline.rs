@@ -17,10 +17,11 @@ use lovage_core::{
 };
 use tracing::error;
 
-use crate::admit::admit;
+use crate::admit::{Terms, admit};
 use crate::claims::{Answer, Claims, Instead, Right, instead};
 use crate::event::{Event, Observer, tell_logs};
 use crate::failpoint::{Failpoint, Passage};
+use crate::operations::Operations;
 use crate::restraint::Restraint;
 use crate::services::Services;
 use crate::settler::Settler;
@@ -38,7 +39,8 @@ pub(crate) struct Pipeline {
     pub(crate) restraint: Restraint,
     pub(crate) settler: Settler,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) failpoint: Failpoint,
 }
 
@@ -56,26 +58,31 @@ impl Pipeline {
                 return self.settle(quarantine(&undecoded, self.clock.now())).await;
             }
         };
+        let now = self.clock.now();
+        let revoked = self.greet(&invocation, now);
         let tenant = self.tenants.owner(invocation.queue());
         let resolved = self.registry.resolve(&tenant.id, &invocation.task, &invocation.id);
-        let job = match admit(invocation, resolved, tenant, &self.limits, self.clock.now()) {
+        let operator = self.operations.limits(&invocation.task, &self.limits);
+        let job = match admit(invocation, resolved, tenant, Terms { operator, revoked, now }) {
             Ok(job) => job,
             Err(verdict) => return self.conclude(*verdict, Usage::default(), None).await,
         };
-        if let Some(wait) = self.restraint.wait(&job, self.clock.now()) {
-            return self.do_instead(*job, Answer::Later(wait)).await;
-        }
-        match self.claims.claim(&job).await {
+        let seat = self.operations.roster.enter(&job);
+        let answer = match self.hold_back(&job).await {
+            Some(answer) => Some(answer),
+            None => self.claims.claim(&job).await,
+        };
+        match answer {
             Some(Answer::Run(right)) => {
                 self.failpoint.pass(Passage::Claimed);
                 let report = self.run(&job, right.map(|right| right.grant)).await;
                 self.failpoint.pass(Passage::GuestReturned);
                 tell_logs(&job, &report);
                 let usage = report.usage;
-                let verdict = self.restraint.decide(*job, report, self.clock.now());
+                let verdict = self.restraint.decide(seat.leave(job), report, self.clock.now());
                 self.conclude(verdict, usage, right).await;
             }
-            Some(answer) => self.do_instead(*job, answer).await,
+            Some(answer) => self.do_instead(seat.leave(job), answer).await,
             // The worker is stopping: the delivery goes back with its session.
             None => {}
         }
@@ -87,6 +94,7 @@ impl Pipeline {
         let write = right.map(|right| right.write(&verdict, &closing.disposal));
         self.settle(closing.recorded(write)).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
+        self.remember(verdict);
     }
 
     /// Does with a job what its claim was answered, if it is not to be run.
@@ -107,7 +115,7 @@ impl Pipeline {
     }
 
     async fn settle(&self, closing: Closing) {
-        let (receipt, end) = (closing.receipt, last_passage(&closing));
+        let (receipt, end) = (closing.receipt, Passage::last(&closing));
         let Err(refused) = self.settler.settle(closing).await else {
             return end.into_iter().for_each(|end| self.failpoint.pass(end));
         };
@@ -124,19 +132,8 @@ impl Pipeline {
         }
     }
 
-    fn observe(&self, event: &Event<'_>) {
+    pub(crate) fn observe(&self, event: &Event<'_>) {
         event.log();
-        if let Some(observer) = &self.observer {
-            observer.observe(event);
-        }
-    }
-}
-
-/// What a delivery passes last, where it leaves the queue.
-fn last_passage(closing: &Closing) -> Option<Passage> {
-    match closing.disposal {
-        Disposal::Acknowledge => Some(Passage::Acked),
-        Disposal::Keep(_) => Some(Passage::DlqPublished),
-        Disposal::Release(_) => None,
+        self.observers.iter().for_each(|observer| observer.observe(event));
     }
 }

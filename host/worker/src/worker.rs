@@ -6,7 +6,7 @@ use std::time::Duration;
 use lovage_celery::{Accept, CloseSettings};
 use lovage_core::ports::{Broker, Clock, Ledger, PortError, Registry, Sandbox, Settle};
 use lovage_core::{Limits, TenantTable};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
@@ -16,6 +16,7 @@ use crate::consumer::consume;
 use crate::event::Observer;
 use crate::failpoint::Failpoint;
 use crate::keeper::{Keeping, hold, stop, sweep};
+use crate::operations::Operations;
 use crate::pipeline::Pipeline;
 use crate::restraint::Restraint;
 use crate::services::Services;
@@ -41,14 +42,14 @@ pub struct Ports {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Who is told of everything, besides the log.
-    pub observer: Option<Arc<dyn Observer>>,
+    pub observers: Vec<Arc<dyn Observer>>,
+    /// What is seen and changed while the worker works.
+    pub operations: Arc<Operations>,
 }
 
 /// How a worker is to work.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Calls that may be in work at once.
-    pub slots: usize,
     /// What messages it reads.
     pub accept: Accept,
     /// What settling depends on.
@@ -134,7 +135,8 @@ impl Worker {
             restraint: Restraint::default(),
             settler,
             clock: ports.clock,
-            observer: ports.observer,
+            observers: ports.observers,
+            operations: Arc::clone(&ports.operations),
             failpoint: options.failpoint,
         });
         let jobs = TaskTracker::new();
@@ -162,8 +164,9 @@ impl Worker {
             AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }))
         };
 
-        let slots = Arc::new(Semaphore::new(options.slots));
-        consume(&*ports.broker, &pipeline, &slots, &jobs, &shutdown.warm).await;
+        let slots = &ports.operations.slots;
+        consume(&*ports.broker, &pipeline, slots, &jobs, &shutdown.warm).await;
+        ports.operations.stopping.cancel();
 
         jobs.close();
         info!(in_work = jobs.len(), "Draining: taking nothing more");

@@ -1,16 +1,18 @@
 //! The broker.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lovage_core::ports::{Broker, PortError};
-use lovage_core::{Closing, Delivery, Disposal, Publication, QueueName, Receipt};
-use lovage_redis::{Address, Arguments, Call, Link, LinkOptions, Script, ScriptPart, Steps, Value};
+use lovage_core::{Closing, Delivery, Disposal, Publication, QueueName, QueueSource, Receipt};
+use lovage_redis::{
+    Address, Arguments, Call, Link, LinkOptions, Pipeline, Script, ScriptPart, Steps, Value,
+};
 use tokio::time::Instant;
 
 use super::custody::Custody;
-use super::keys::Keyspace;
+use super::keys::{Keyspace, Sources};
 use super::parts;
 use super::routes::Routes;
 use super::scripts::Scripts;
@@ -75,8 +77,8 @@ pub(super) struct Inner {
     pub(super) scripts: Scripts,
     closing: Ending,
     publishing: Script,
-    /// Lists, and the number of each one's queue.
-    pub(super) lists: Vec<(usize, String)>,
+    /// What is taken from now.
+    sources: RwLock<Arc<Sources>>,
     /// Takes messages and holds the lease: short calls.
     pub(super) intake: Link,
     /// Settles and publishes: calls as large as what leaves.
@@ -98,9 +100,7 @@ impl RedisBroker {
     /// When the address's certificates are of no use.
     pub fn new(options: RedisBrokerOptions) -> Result<Self, PortError> {
         let keys = Arc::new(options.keys.clone());
-        let names: Vec<&str> = options.queues.iter().map(QueueName::as_str).collect();
-        let lists = keys.lists(&names);
-        let texts: Vec<String> = lists.iter().map(|(_, list)| list.clone()).collect();
+        let sources = Sources::new(&keys, options.queues.clone());
         let patience = (options.lease / 3).clamp(Duration::from_secs(1), Duration::from_secs(10));
         let scripts = Scripts::new(&keys.prefix);
         let (routes, custody) = (Arc::<Routes>::default(), Arc::<Custody>::default());
@@ -110,7 +110,7 @@ impl RedisBroker {
         let closing = Ending::new(&scripts, vec![disposal]);
         let link = |role| Link::new(&options.address, LinkOptions::new(role, patience));
         let schedule = format!("{}lovage:schedule", keys.prefix);
-        let watch = Watch::new(&options.address, patience, &texts, &schedule)?;
+        let watch = Watch::new(&options.address, patience, &sources.names(), &schedule)?;
         let (intake, outlet) = (link("intake")?, link("outlet")?);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -121,7 +121,7 @@ impl RedisBroker {
                 scripts,
                 closing,
                 publishing,
-                lists,
+                sources: RwLock::new(Arc::new(sources)),
                 intake,
                 outlet,
                 watch,
@@ -184,6 +184,13 @@ impl RedisBroker {
             rest = later;
         }
         answers
+    }
+}
+
+impl Inner {
+    /// What is taken from now.
+    pub(super) fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -262,6 +269,25 @@ impl Broker for RedisBroker {
             }
         }
         Ok(Duration::ZERO)
+    }
+
+    async fn take_from(&self, queues: &[QueueSource]) -> Result<(), PortError> {
+        let Inner { keys, outlet, watch, sources, .. } = &*self.inner;
+        let mut bind = Pipeline::new();
+        for source in queues.iter().filter(|source| source.exchange != source.queue.as_str()) {
+            bind.cmd("SADD")
+                .arg(keys.bindings(&source.exchange))
+                .arg(keys.binding(source))
+                .ignore();
+        }
+        if !bind.is_empty() {
+            outlet.run_all("binding queues", &bind).await?;
+        }
+        let queues = queues.iter().map(|source| source.queue.clone()).collect();
+        let next = Sources::new(keys, queues);
+        watch.look_at(&next.names());
+        *sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
     }
 
     async fn leave(&self) -> Result<(), PortError> {

@@ -10,6 +10,7 @@ use lovage_redis::Value;
 
 use super::broker::Inner;
 use super::custody::Ticket;
+use super::keys::Sources;
 use super::scripts::Scripts;
 
 /// Most messages that one script takes.
@@ -36,6 +37,7 @@ impl Inner {
     /// Takes what is there, and says how long it may be until something is due.
     pub(super) async fn reserve(&self, most: usize) -> Result<Reserved, PortError> {
         let most = most.min(RESERVE_MAX);
+        let sources = &*self.sources();
         for _ in 0..RESERVE_ATTEMPTS {
             let ticket = self.custody.ticket();
             if !ticket.begun {
@@ -45,14 +47,14 @@ impl Inner {
                 self.custody.begun(&ticket.session);
             }
             let answer = match ticket.doubt {
-                None => self.take(&ticket, most).await?,
-                Some(from) => self.recover(&ticket, from).await?,
+                None => self.take(&ticket, sources, most).await?,
+                Some(from) => self.recover(&ticket, sources, from).await?,
             };
             let Value::Array(answer) = answer else {
                 self.custody.lose(&ticket.session);
                 continue;
             };
-            let reserved = self.deliveries(&ticket, answer);
+            let reserved = self.deliveries(&ticket, sources, answer);
             if ticket.doubt.is_none() || !reserved.deliveries.is_empty() {
                 return Ok(reserved);
             }
@@ -61,38 +63,38 @@ impl Inner {
         Err(PortError::transient("receiving failed", lost))
     }
 
-    async fn take(&self, ticket: &Ticket, most: usize) -> Result<Value, PortError> {
+    async fn take(
+        &self,
+        ticket: &Ticket,
+        sources: &Sources,
+        most: usize,
+    ) -> Result<Value, PortError> {
         let mut call = self.scripts.reserve.call();
         call.bytes(ticket.session.as_bytes()).number(ticket.next);
         call.number(most as u64).number(RESERVE_BYTES);
-        for (_, list) in self.lists(ticket) {
+        for (_, list) in sources.in_turn(ticket.rotation) {
             call.bytes(list.as_bytes());
         }
         self.custody.about_to_take(ticket, most as u64);
         self.intake.call(&self.scripts.reserve, &call).await
     }
 
-    async fn recover(&self, ticket: &Ticket, from: u64) -> Result<Value, PortError> {
+    async fn recover(
+        &self,
+        ticket: &Ticket,
+        sources: &Sources,
+        from: u64,
+    ) -> Result<Value, PortError> {
         let mut call = self.scripts.recover.call();
         call.bytes(ticket.session.as_bytes()).number(from).number(ticket.next);
-        for (_, list) in self.lists(ticket) {
+        for (_, list) in sources.in_turn(ticket.rotation) {
             call.bytes(list.as_bytes());
         }
         self.intake.call(&self.scripts.recover, &call).await
     }
 
-    /// The lists in this turn's order: within each step the queues are rotated.
-    fn lists(&self, ticket: &Ticket) -> impl Iterator<Item = &(usize, String)> {
-        let queues = self.options.queues.len().max(1);
-        let turn = ticket.rotation % queues;
-        self.lists.chunks(queues).flat_map(move |step| {
-            let (before, after) = step.split_at_checked(turn).unwrap_or((step, &[]));
-            after.iter().chain(before)
-        })
-    }
-
-    fn deliveries(&self, ticket: &Ticket, answer: Vec<Value>) -> Reserved {
-        let lists: Vec<_> = self.lists(ticket).map(|(queue, _)| *queue).collect();
+    fn deliveries(&self, ticket: &Ticket, sources: &Sources, answer: Vec<Value>) -> Reserved {
+        let lists: Vec<_> = sources.in_turn(ticket.rotation).map(|(queue, _)| *queue).collect();
         let mut values = answer.into_iter();
         let due = values.next().and_then(|value| number(&value));
         let due = due.and_then(|due| u64::try_from(due).ok()).map(Duration::from_millis);
@@ -114,7 +116,7 @@ impl Inner {
             let count = u32::try_from(unsigned(values.next())).unwrap_or(u32::MAX);
             let Some(Value::BulkString(bytes)) = values.next() else { break };
             let bytes = Bytes::from(bytes);
-            let queue = lists.get(list).and_then(|queue| self.options.queues.get(*queue));
+            let queue = lists.get(list).and_then(|queue| sources.queues.get(*queue));
             let Some(queue) = queue else { continue };
             taken.push((receipt, bytes.clone()));
             deliveries.push(Delivery {

@@ -1,5 +1,7 @@
 //! Which lists a queue is made of.
 
+use lovage_core::{QueueName, QueueSource};
+
 /// How kombu names and orders the lists of queues. Producers and workers must agree on all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyspace {
@@ -46,6 +48,23 @@ impl Keyspace {
         format!("{}_kombu.binding.{exchange}", self.prefix)
     }
 
+    /// How kombu notes that a queue is bound: its key, the expression that a topic means, its name.
+    pub(crate) fn binding(&self, source: &QueueSource) -> String {
+        let QueueSource { queue, exchange_type, routing_key, .. } = source;
+        let word = |word| match word {
+            "*" => r".*?[^\.]",
+            "#" => ".*?",
+            word => word,
+        };
+        let pattern = if exchange_type == "topic" {
+            let words: Vec<_> = routing_key.split('.').map(word).collect();
+            format!("^{}$", words.join(r"\."))
+        } else {
+            String::new()
+        };
+        [routing_key, &*pattern, queue.as_str()].join(&self.separator)
+    }
+
     fn list_of_step(&self, queue: &str, step: u8) -> String {
         let Self { prefix, separator, .. } = self;
         if step == 0 {
@@ -56,8 +75,41 @@ impl Keyspace {
     }
 }
 
+/// Queues that are taken from, and the lists that they are made of.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) queues: Vec<QueueName>,
+    /// Lists, and the number of each one's queue.
+    lists: Vec<(usize, String)>,
+}
+
+impl Sources {
+    pub(super) fn new(keys: &Keyspace, queues: Vec<QueueName>) -> Self {
+        let names: Vec<&str> = queues.iter().map(QueueName::as_str).collect();
+        let lists = keys.lists(&names);
+        Self { queues, lists }
+    }
+
+    /// The names of all lists.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.lists.iter().map(|(_, list)| list.clone()).collect()
+    }
+
+    /// The lists as they are asked in one turn: within each step the queues are rotated.
+    pub(super) fn in_turn(&self, rotation: usize) -> impl Iterator<Item = &(usize, String)> {
+        let queues = self.queues.len().max(1);
+        let turn = rotation % queues;
+        self.lists.chunks(queues).flat_map(move |step| {
+            let (before, after) = step.split_at_checked(turn).unwrap_or((step, &[]));
+            after.iter().chain(before)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use lovage_core::QueueSource;
+
     use super::Keyspace;
 
     #[test]
@@ -73,6 +125,16 @@ mod tests {
         ] {
             assert_eq!(keys.list("q", priority), list, "{priority}");
         }
+    }
+
+    #[test]
+    fn a_binding_is_noted_as_kombu_notes_it() {
+        let keys = Keyspace { separator: "|".to_owned(), ..Keyspace::default() };
+        let mut source = QueueSource::named("q".into());
+        (source.exchange, source.routing_key) = ("media".into(), "video.*.#".into());
+        assert_eq!(keys.binding(&source), "video.*.#||q");
+        source.exchange_type = "topic".into();
+        assert_eq!(keys.binding(&source), r"video.*.#|^video\..*?[^\.]\..*?$|q");
     }
 
     #[test]

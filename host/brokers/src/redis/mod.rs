@@ -24,11 +24,15 @@
 //! Keys of kombu's are only read (`_kombu.binding.<exchange>`), queues apart: its consumers restore
 //! whatever they find in `unacked`, so nothing of ours may be there.
 //!
+//! What workers tell each other beside the queues is published on kombu's channels and kept nowhere;
+//! answers to commands are lists that the asker deletes. See [`RedisFanout`].
+//!
 //! Redis 6.2 or newer, standing alone or with replicas. A cluster is refused: the keys of one task
 //! would lie in different slots.
 
 mod broker;
 mod custody;
+mod fanout;
 mod intake;
 mod kept;
 mod keys;
@@ -39,5 +43,6 @@ mod settle;
 mod watch;
 
 pub use broker::{RedisBroker, RedisBrokerOptions};
+pub use fanout::{RedisFanout, RedisFanoutOptions};
 pub use keys::Keyspace;
 pub use settle::RedisSettle;

@@ -7,8 +7,8 @@
 //!
 //! A server or a user that may not track is asked instead, at growing intervals.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lovage_core::ports::PortError;
@@ -29,7 +29,8 @@ const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 pub(super) struct Watch {
     link: Link,
     changed: Arc<Notify>,
-    look: Pipeline,
+    look: RwLock<Arc<Pipeline>>,
+    schedule: String,
     refused: AtomicBool,
 }
 
@@ -56,11 +57,16 @@ impl Watch {
         let mut options = LinkOptions::new("watch", patience);
         options.on_push = Some(Arc::new(move || told.notify_one()));
         options.greeting = vec![track];
-        let mut look = Pipeline::new();
-        look.cmd("EXISTS").arg(lists);
-        look.cmd("ZRANGE").arg(schedule).arg(0).arg(0);
-        let link = Link::new(address, options)?;
-        Ok(Self { link, changed, look, refused: AtomicBool::new(false) })
+        let look = RwLock::new(Arc::new(look(lists, schedule)));
+        let (link, refused) = (Link::new(address, options)?, AtomicBool::new(false));
+        Ok(Self { link, changed, look, schedule: schedule.into(), refused })
+    }
+
+    /// Looks at these lists from now on, and wakes whoever waits.
+    pub(super) fn look_at(&self, lists: &[String]) {
+        let look = Arc::new(look(lists, &self.schedule));
+        *self.look.write().unwrap_or_else(PoisonError::into_inner) = look;
+        self.changed.notify_one();
     }
 
     /// Waits until there may be something to take, at most until `end`. `false` when nothing was
@@ -71,7 +77,8 @@ impl Watch {
                 patience.rest(end).await;
                 return true;
             }
-            match self.link.run_all("watching the queues", &self.look).await {
+            let look = Arc::clone(&self.look.read().unwrap_or_else(PoisonError::into_inner));
+            match self.link.run_all("watching the queues", &look).await {
                 Ok(seen) if patience.shows_something(&seen) => {
                     patience.rest_after_strike(end).await;
                     return true;
@@ -93,6 +100,16 @@ impl Watch {
         }
         false
     }
+}
+
+/// What is asked: whether there is anything in the lists, and what the schedule begins with.
+fn look(lists: &[String], schedule: &str) -> Pipeline {
+    let mut look = Pipeline::new();
+    // A worker that left all its queues asks for a key that is never there.
+    let nothing = [format!("{schedule}:none")];
+    look.cmd("EXISTS").arg(if lists.is_empty() { &nothing[..] } else { lists });
+    look.cmd("ZRANGE").arg(schedule).arg(0).arg(0);
+    look
 }
 
 impl Patience {
