@@ -14,8 +14,8 @@ use crate::frames::{HostCall, HostReply};
 use crate::{
     Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry,
     KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Message, Module, Notice, Publication,
-    Question, QueueSource, Receipt, Record, Recorded, Renewed, Report, ResultRecord, StepBegin,
-    StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
+    Question, QueueName, QueueSource, Receipt, Record, Recorded, Renewed, Report, ResultRecord,
+    StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
 };
 
 /// What a port could not do.
@@ -112,6 +112,15 @@ pub trait Broker: Send + Sync {
         Err(PortError::Permanent { what, source: None })
     }
 
+    /// How many messages wait in each queue that is taken from, as far as the broker tells; nothing
+    /// where it does not. For whoever watches, never on the main path.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn waiting(&self) -> Result<Vec<(QueueName, u64)>, PortError> {
+        Ok(Vec::new())
+    }
+
     /// Ends the session: whatever it still holds goes back to its queue at once.
     ///
     /// # Errors
@@ -128,6 +137,12 @@ pub trait Fanout: Send + Sync {
     /// # Errors
     /// When the broker cannot be reached; any of them may have been sent. Events are not sent again.
     async fn tell(&self, notices: &[Notice]) -> Result<(), PortError>;
+
+    /// Begins to listen for commands: those that are sent after this are heard. May be repeated.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or another worker of this name listens there.
+    async fn listen(&self) -> Result<(), PortError>;
 
     /// The next command that somebody sent to all workers; waits for it. Called by one listener, one
     /// call at a time; one that is dropped loses no command.
@@ -196,6 +211,17 @@ pub trait KeptMessages: Send + Sync {
     /// # Errors
     /// When the broker cannot be reached, or refuses one; any of the others may be back.
     async fn replay(&self, ids: &[KeptId]) -> Result<usize, PortError>;
+
+    /// How many are kept; for whoever watches.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or cannot tell.
+    async fn count(&self) -> Result<u64, PortError> {
+        Err(PortError::Permanent {
+            what: "this broker does not count what is kept".into(),
+            source: None,
+        })
+    }
 
     /// Deletes messages for good; returns how many.
     ///

@@ -29,6 +29,12 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Call a task and wait for its result; exits with 1 when the task failed
     Call(Box<CallArguments>),
+    /// Ask workers what they do, Celery's included: active, stats, registered, ping …
+    Inspect(Box<AskArguments>),
+    /// Have workers do something, Celery's included: revoke, rate_limit, add_consumer, shutdown …
+    Control(Box<AskArguments>),
+    /// Say which workers answer
+    Status(Box<StatusArguments>),
     /// Check what a worker needs: broker, results, modules, this machine
     Doctor(Box<DoctorArguments>),
     /// Look at messages that were kept (dead letters, parked calls), run them again, delete them
@@ -88,6 +94,24 @@ pub(crate) struct WorkerArguments {
     /// Soft time limit of every call, seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) soft_time_limit: Option<String>,
+    /// Tell monitors of every task
+    #[arg(short = 'E', long)]
+    pub(crate) task_events: bool,
+    /// File that keeps what is revoked over a restart
+    #[arg(short = 'S', long, value_name = "FILE")]
+    pub(crate) statedb: Option<String>,
+    /// Most and least calls in work at once, following the load
+    #[arg(long, value_name = "MAX,MIN")]
+    pub(crate) autoscale: Option<String>,
+    /// Ask no other worker at the start what is revoked
+    #[arg(long)]
+    pub(crate) without_mingle: bool,
+    /// Send no heartbeats
+    #[arg(long)]
+    pub(crate) without_heartbeat: bool,
+    /// Celery's gossip, which this worker never takes part in
+    #[arg(long, hide = true)]
+    pub(crate) without_gossip: bool,
     /// Celery's pool; only `wasm` means something here
     #[arg(short = 'P', long, value_name = "POOL", hide = true)]
     pub(crate) pool: Option<String>,
@@ -176,6 +200,50 @@ pub(crate) struct CallArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// Which workers are meant, and how long they may take.
+#[derive(Debug, Args)]
+pub(crate) struct Whom {
+    /// Nodes, separated by commas [default: all]
+    #[arg(short, long, value_name = "NODES", value_delimiter = ',')]
+    pub(crate) destination: Vec<String>,
+    /// Nodes whose names fit this pattern
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// What the pattern is: glob or pcre
+    #[arg(long, value_name = "KIND", default_value = "glob")]
+    pub(crate) matcher: String,
+    /// Seconds to wait for answers
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) timeout: f64,
+    /// Print JSON
+    #[arg(short, long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArguments {
+    /// The command, such as ping or revoke
+    pub(crate) command: String,
+    /// Its arguments, in Celery's order
+    pub(crate) words: Vec<String>,
+    /// With revoke: end what runs, too
+    #[arg(long)]
+    pub(crate) terminate: bool,
+    /// With revoke: the signal that monitors are told of
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) signal: Option<String>,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(Debug, Subcommand)]

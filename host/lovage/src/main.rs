@@ -13,7 +13,9 @@ mod commands;
 mod config;
 mod inert;
 mod kit;
+mod metrics;
 mod modules;
+mod operating;
 mod signals;
 mod telemetry;
 mod wiring;
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
         Command::Build(arguments) => commands::build::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
+        Command::Inspect(arguments) => commands::ask::inspect(&arguments),
+        Command::Control(arguments) => commands::ask::control(&arguments),
+        Command::Status(arguments) => commands::ask::status(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Dlq(command) => commands::dlq::run(&command),
         Command::Config(arguments) => commands::config::run(&arguments),

@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
-use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
+use lovage_brokers::redis::{
+    RedisBroker, RedisBrokerOptions, RedisFanout, RedisFanoutOptions, RedisSettle,
+};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
-use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
+use lovage_core::ports::{
+    Broker, Clock, Fanout, KeptMessages, Ledger, PortError, ResultBackend, Settle, SharedRates,
+};
 use lovage_core::{ResultRecord, TaskId, TenantTable, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
@@ -20,15 +24,16 @@ use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
 use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
 use lovage_stores::redis::{
-    Durability, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
+    Durability, RedisLedger, RedisLedgerOptions, RedisRates, RedisResults, RedisResultsOptions,
 };
 use lovage_stores::sqlite::{
     LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions, SqliteResults,
 };
-use lovage_worker::{EffectSink, InOrder, Modules, Observer, Options, Ports, Services};
+use lovage_worker::{EffectSink, InOrder, Modules, Observer, Options, Ports, Services, Shutdown};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::operating::{Operating, OperatingPorts};
 
 /// Everything that a worker's command needs.
 pub(crate) struct Wired {
@@ -39,6 +44,7 @@ pub(crate) struct Wired {
     pub(crate) modules: Arc<Modules>,
     pub(crate) tenants: Arc<TenantTable>,
     pub(crate) kept: Arc<dyn KeptMessages>,
+    pub(crate) operating: Operating,
 }
 
 /// Where work comes from and where it goes.
@@ -78,22 +84,41 @@ const SPARE_SLOTS: usize = 64;
 pub(crate) async fn wire(
     config: &Config,
     observer: Option<Arc<dyn Observer>>,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<Wired> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Ends { broker, kept, results, ledger, settle } = patiently(config, &clock).await?;
-    let services = Services::new(results, ledger.clone(), Arc::clone(&clock))
+    let services = Services::new(Arc::clone(&results), ledger.clone(), Arc::clone(&clock))
         .on_trial(config.failpoint.clone(), effect_sink(config)?);
     let services = Arc::new(services);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = lovage_executors::Options::new(&program, ["executor"]);
     options.processes = config.executors;
-    options.slots = u32::try_from(config.slots.div_ceil(config.executors) + SPARE_SLOTS)?;
+    let slots =
+        config.operations.autoscale.map_or(config.slots, |(_, most)| most.max(config.slots));
+    options.slots = u32::try_from(slots.div_ceil(config.executors) + SPARE_SLOTS)?;
     options.memory_bytes_max = config.limits.memory_bytes;
     let executors = Executors::start(options, Arc::clone(&services) as _);
     let executors = Arc::new(executors.await.context("cannot start an executor")?);
     let compiler = Compiler::open(program, config.cache.clone())?;
     let modules = Arc::new(Modules::default());
     let tenants = Arc::new(TenantTable::new(config.tenants.clone()));
+    let operating = Operating::new(
+        config,
+        OperatingPorts {
+            broker: Arc::clone(&broker),
+            kept: Arc::clone(&kept),
+            results,
+            executors: Arc::clone(&executors),
+            modules: Arc::clone(&modules),
+            clock: Arc::clone(&clock),
+            fanout: fanout(config)?,
+            shared_rates: shared_rates(config)?,
+            slots_max: slots + SPARE_SLOTS * config.executors,
+            shutdown: shutdown.clone(),
+        },
+    );
+    let observers = operating.observers(observer);
     let ports = Ports {
         broker,
         settle,
@@ -103,10 +128,11 @@ pub(crate) async fn wire(
         registry: Arc::clone(&modules) as _,
         tenants: Arc::clone(&tenants),
         clock,
-        observer,
+        observers,
+        operations: operating.operations(),
     };
     let options = worker_options(config);
-    Ok(Wired { ports, options, executors, compiler, modules, tenants, kept })
+    Ok(Wired { ports, options, executors, compiler, modules, tenants, kept, operating })
 }
 
 /// A compiler and one executor without any broker: to see what a module offers. Native code is kept
@@ -192,7 +218,6 @@ fn effect_sink(config: &Config) -> anyhow::Result<EffectSink> {
 
 fn worker_options(config: &Config) -> Options {
     Options {
-        slots: config.slots,
         accept: config.accept.clone(),
         close: CloseSettings {
             store_errors_even_if_ignored: config.store_errors_even_if_ignored,
@@ -303,6 +328,32 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     };
     let broker = Arc::new(broker);
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
+}
+
+/// How workers and those who look after them speak beside the queues; a file has no such way.
+///
+/// # Errors
+/// When the broker's URL means nothing here.
+pub(crate) fn fanout(config: &Config) -> anyhow::Result<Option<Arc<dyn Fanout>>> {
+    let Place::Redis(address) = place(&config.broker_url, "sqla+")? else { return Ok(None) };
+    let mut options = RedisFanoutOptions::new(*address);
+    options.keys.prefix.clone_from(&config.broker_key_prefix);
+    options.event_exchange.clone_from(&config.operations.event_exchange);
+    options.control_exchange.clone_from(&config.operations.control_exchange);
+    Ok(Some(Arc::new(RedisFanout::new(options)?)))
+}
+
+/// Where limits are kept that all workers share, if there are any: where the queues are.
+fn shared_rates(config: &Config) -> anyhow::Result<Option<Arc<dyn SharedRates>>> {
+    if config.operations.rates.shared.is_empty() {
+        return Ok(None);
+    }
+    match place(&config.broker_url, "sqla+")? {
+        Place::Redis(address) => {
+            Ok(Some(Arc::new(RedisRates::new(&address, &config.broker_key_prefix)?)))
+        }
+        _ => bail!("task.shared_rates needs a Redis broker, which all workers share"),
+    }
 }
 
 /// The ledger, if it is not to be where the broker is: in PostgreSQL.

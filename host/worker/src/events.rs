@@ -149,8 +149,8 @@ impl Events {
         !self.pinned && self.wanted.swap(wanted, Ordering::Relaxed) != wanted
     }
 
-    /// Sends what is told, and a heartbeat every two seconds, until it is dropped.
-    pub async fn serve(&self) {
+    /// Sends what is told, and a heartbeat every two seconds if it is to, until it is dropped.
+    pub async fn serve(&self, heartbeat: bool) {
         let Some(fanout) = &self.fanout else { return std::future::pending().await };
         self.tell_worker("worker-online", HEARTBEAT.as_secs_f64()).await;
         let mut beat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
@@ -162,7 +162,7 @@ impl Events {
                 _ = waiting.recv_many(&mut batch, BATCH_MAX) => {
                     self.send_batch(&**fanout, &mut batch, &mut backoff).await;
                 }
-                _ = beat.tick() => {
+                _ = beat.tick(), if heartbeat => {
                     self.tell_worker("worker-heartbeat", HEARTBEAT.as_secs_f64()).await;
                 }
             }

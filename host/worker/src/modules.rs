@@ -86,6 +86,12 @@ impl Modules {
         names
     }
 
+    /// Whether a module of any tenant implements this task.
+    pub fn knows(&self, task: &TaskName) -> bool {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().any(|tasks| tasks.contains_key(task))
+    }
+
     /// What the modules say of all tasks of all tenants, sorted by their names; of two with one name
     /// the first tenant's.
     pub fn specs(&self) -> Vec<Arc<TaskSpec>> {

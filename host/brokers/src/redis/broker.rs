@@ -290,6 +290,25 @@ impl Broker for RedisBroker {
         Ok(())
     }
 
+    async fn waiting(&self) -> Result<Vec<(QueueName, u64)>, PortError> {
+        let sources = self.inner.sources();
+        let mut lengths = Pipeline::new();
+        for list in sources.names() {
+            lengths.cmd("LLEN").arg(list);
+        }
+        let mut waiting: Vec<_> = sources.queues.iter().map(|queue| (queue.clone(), 0)).collect();
+        if lengths.is_empty() {
+            return Ok(waiting);
+        }
+        let answers = self.inner.intake.run_all("counting what waits", &lengths).await?;
+        for ((queue, _), length) in sources.in_turn(0).zip(answers) {
+            if let (Some((_, count)), Value::Int(length)) = (waiting.get_mut(*queue), length) {
+                *count += u64::try_from(length).unwrap_or(0);
+            }
+        }
+        Ok(waiting)
+    }
+
     async fn leave(&self) -> Result<(), PortError> {
         let Some(session) = self.inner.custody.session() else { return Ok(()) };
         while self.inner.sweep_once(&session).await?.1 > 0 {}

@@ -137,6 +137,10 @@ impl Fanout for RedisFanout {
         Ok(())
     }
 
+    async fn listen(&self) -> Result<(), PortError> {
+        self.commands.listen().await
+    }
+
     async fn command(&self) -> Result<Message, PortError> {
         Ok(Message::Envelope(Bytes::from(self.commands.next().await?)))
     }

@@ -44,6 +44,16 @@ impl KeptMessages for RedisBroker {
         Ok(page.end())
     }
 
+    async fn count(&self) -> Result<u64, PortError> {
+        let mut count = Cmd::new();
+        count.arg("XLEN").arg(format!("{}lovage:kept", self.inner.keys.prefix));
+        let what = "counting what is kept";
+        match self.inner.outlet.run(what, &count).await? {
+            Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
+            other => Err(PortError::permanent(what, format!("unexpected answer {other:?}"))),
+        }
+    }
+
     async fn get(&self, id: &KeptId) -> Result<Option<(KeptEntry, Bytes)>, PortError> {
         if !is_name(id) {
             return Ok(None);

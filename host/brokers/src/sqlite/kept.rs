@@ -34,6 +34,14 @@ impl KeptMessages for SqliteBroker {
         Ok(page.end())
     }
 
+    async fn count(&self) -> Result<u64, PortError> {
+        let count = |connection: &Connection| {
+            connection.query_row("SELECT COUNT(*) FROM lovage_kept", [], |row| row.get::<_, i64>(0))
+        };
+        let count = self.database.read("count what is kept", count).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     async fn get(&self, id: &KeptId) -> Result<Option<(KeptEntry, Bytes)>, PortError> {
         let Some(row) = number(id) else { return Ok(None) };
         let find = "SELECT record, CAST(payload AS BLOB) FROM lovage_kept WHERE id = ?1";

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use lovage_worker::Modules;
+use lovage_worker::{Modules, Shutdown};
 
 use crate::cli::DoctorArguments;
 use crate::commands::config::masked;
@@ -149,7 +149,7 @@ async fn folder(config: &Config) -> Finding {
 
 /// Loads every module as a worker would; returns how many tasks there are, and modules left out.
 async fn load(config: &Config, folder: &std::path::Path) -> anyhow::Result<(usize, usize)> {
-    let wired = wiring::wire(config, None).await?;
+    let wired = wiring::wire(config, None, &Shutdown::default()).await?;
     let modules: &Modules = &wired.modules;
     let left_out =
         modules::load_folder(folder, &wired.compiler, &*wired.ports.sandbox, modules).await;

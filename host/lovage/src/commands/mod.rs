@@ -1,5 +1,6 @@
 //! The commands, one a file. Each returns what the process exits with.
 
+pub(crate) mod ask;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod check;

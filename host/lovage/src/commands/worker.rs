@@ -24,6 +24,11 @@ pub(crate) fn run(arguments: &WorkerArguments) -> anyhow::Result<ExitCode> {
         .flag("worker.modules", arguments.modules.as_deref())
         .flag("worker.hostname", arguments.hostname.as_deref())
         .flag("worker.executors", arguments.executors.as_deref())
+        .flag("worker.state_db", arguments.statedb.as_deref())
+        .flag("worker.autoscale", arguments.autoscale.as_deref())
+        .flag("worker.send_task_events", arguments.task_events.then_some("true"))
+        .flag("worker.mingle", arguments.without_mingle.then_some("false"))
+        .flag("worker.heartbeat", arguments.without_heartbeat.then_some("false"))
         .flag("task.time_limit", arguments.time_limit.as_deref())
         .flag("task.soft_time_limit", arguments.soft_time_limit.as_deref());
     let config = Config::read(&layers)?;
@@ -43,11 +48,12 @@ pub(super) async fn work(
     shutdown: Shutdown,
     say: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
-    let Wired { ports, options, executors, compiler, modules, tenants, kept } =
-        wiring::wire(config, observer).await?;
+    let Wired { ports, options, executors, compiler, modules, tenants, kept, operating } =
+        wiring::wire(config, observer, &shutdown).await?;
     if let Some(folder) = &config.modules {
         modules::load_folder(folder, &compiler, &*ports.sandbox, &modules).await?;
     }
+    operating.begin().await;
     let signals = Signals::listen(shutdown.clone(), interrupted)?;
     let names: Vec<_> = modules.names().iter().map(ToString::to_string).collect();
     say(&format!(
@@ -62,7 +68,9 @@ pub(super) async fn work(
     let Drained { handed_back } = tokio::select! {
         drained = working => drained?,
         never = unparking => match never {},
+        never = operating.serve() => match never? {},
     };
+    operating.end().await;
     executors.stop().await;
     info!(handed_back, "Stopped");
     Ok(signals.exit_code())

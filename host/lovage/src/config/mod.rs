@@ -6,6 +6,7 @@
 
 mod keys;
 mod layers;
+mod operations;
 mod parse;
 mod surroundings;
 mod tenants;
@@ -20,6 +21,7 @@ use lovage_worker::Failpoint;
 
 pub(crate) use keys::{KEYS, TENANT_KEYS};
 pub(crate) use layers::Layers;
+pub(crate) use operations::OperationsConfig;
 use parse::Reader;
 pub(crate) use surroundings::Surroundings;
 
@@ -56,6 +58,8 @@ pub(crate) struct Config {
     /// Where native code is kept.
     pub(crate) cache: PathBuf,
     pub(crate) limits: Limits,
+    /// How it is watched and steered.
+    pub(crate) operations: OperationsConfig,
     /// The tenants that the configuration names.
     pub(crate) tenants: Tenants,
     pub(crate) log_level: String,
@@ -119,6 +123,7 @@ impl Config {
                 ..defaults
             },
             tenants: tenants::read(&mut reader),
+            operations: OperationsConfig::read(&mut reader, layers),
             log_level: reader.text("log.level"),
             log_json: reader.text("log.format") == "json",
         };

@@ -1,9 +1,10 @@
 //! From texts to values, collecting what is wrong.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lovage_celery::Accept;
-use lovage_worker::Failpoint;
+use lovage_worker::{Failpoint, Rate};
 
 use super::Layers;
 
@@ -93,6 +94,32 @@ impl<'a> Reader<'a> {
     pub(super) fn bytes_u32(&mut self, path: &str) -> u32 {
         self.read(path, "is no size up to 1 GiB, such as 64KiB", |text| {
             size(text).filter(|bytes| *bytes <= 1 << 30).and_then(|bytes| bytes.try_into().ok())
+        })
+    }
+
+    /// A rate such as `10/s`; `None` for none.
+    pub(super) fn rate(&mut self, path: &str) -> Option<Rate> {
+        self.read(path, "is no rate, such as 10/s or 6/m", |text| Rate::parse(text).ok())
+    }
+
+    /// Two counts, the larger one first as Celery has them; the smaller one is 1 if it is not said.
+    pub(super) fn autoscale(&mut self, path: &str) -> Option<(usize, usize)> {
+        self.read(path, "is no MAX,MIN with a MIN of 1 at least", |text| {
+            if text.is_empty() {
+                return Some(None);
+            }
+            let (most, least) = text.split_once(',').unwrap_or((text, "1"));
+            let most: usize = most.trim().parse().ok().filter(|most| *most <= 100_000)?;
+            let least = least.trim().parse().ok().filter(|least| (1..=most).contains(least))?;
+            Some(Some((least, most)))
+        })
+    }
+
+    /// An address and a port.
+    pub(super) fn address(&mut self, path: &str) -> Option<SocketAddr> {
+        self.read(path, "is no address with a port, such as 127.0.0.1:9808", |text| match text {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
         })
     }
 

@@ -8,6 +8,7 @@
 //! database; see [`lovage_redis::ScriptPart`].
 
 mod ledger;
+mod rates;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use lovage_redis::{
 };
 
 pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
+pub use rates::RedisRates;
 
 /// Bytes of documents after which a batch is sent in another call.
 const CALL_BYTES: usize = 8 << 20;

@@ -102,7 +102,11 @@ impl Control {
         for (position, (id, state, info)) in found.iter().enumerate() {
             text.push_str(if position > 0 { ", " } else { "" });
             write_json_string(&mut text, id.as_str());
-            text.push_str(&format!(": [\"{state}\", {}]", info.as_str()));
+            text.push_str(": [\"");
+            text.push_str(state);
+            text.push_str("\", ");
+            text.push_str(info.as_str());
+            text.push(']');
         }
         text.push('}');
         Json::parse(text).unwrap_or_else(|_| Json::null())

@@ -9,6 +9,7 @@ mod arguments;
 mod change;
 mod facts;
 mod inspect;
+mod load;
 mod mingle;
 mod node;
 mod revoke;

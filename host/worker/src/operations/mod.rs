@@ -83,6 +83,11 @@ impl Operations {
         !waited && !expired && !revoked
     }
 
+    /// Whether the worker takes nothing more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
     /// Sets how often a task may begin on this worker; `None` takes every limit away.
     pub fn set_rate(&self, task: TaskName, rate: Option<Rate>) {
         self.rates.set(task, rate);

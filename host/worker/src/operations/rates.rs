@@ -57,10 +57,18 @@ pub(crate) struct Rates {
     waiting_max: usize,
 }
 
+/// What somebody said of a task's rate while the worker runs.
+#[derive(Debug, Clone, Copy, Default)]
+enum Set {
+    #[default]
+    Nothing,
+    NoLimit,
+    To(Rate),
+}
+
 #[derive(Debug, Default)]
 struct Bucket {
-    /// What somebody set while the worker runs: a rate, or none at all.
-    set: Option<Option<Rate>>,
+    set: Set,
     /// What the task asked, and what that means.
     asked: Option<(String, Option<Rate>)>,
     /// When the next call may begin.
@@ -101,7 +109,7 @@ impl Rates {
     pub(crate) fn set(&self, task: TaskName, rate: Option<Rate>) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.entry(task).or_default();
-        (bucket.set, bucket.next) = (Some(rate), None);
+        (bucket.set, bucket.next) = (rate.map_or(Set::NoLimit, Set::To), None);
         self.changed.store(true, Ordering::Relaxed);
     }
 
@@ -187,8 +195,10 @@ impl Bucket {
         asked: Option<&str>,
         otherwise: Option<Rate>,
     ) -> Option<Rate> {
-        if let Some(set) = self.set {
-            return set;
+        match self.set {
+            Set::Nothing => {}
+            Set::NoLimit => return None,
+            Set::To(rate) => return Some(rate),
         }
         let Some(asked) = asked else { return otherwise };
         if self.asked.as_ref().is_none_or(|(text, _)| text != asked) {
@@ -229,7 +239,7 @@ mod tests {
     fn operations(default: Option<&str>) -> Operations {
         let default = default.and_then(|text| Rate::parse(text).unwrap());
         let rates = RateSettings { default, shared: Vec::new() };
-        Operations::new(OperationSettings { slots: 1, slots_max: 1, rates, shared_rates: None })
+        Operations::new(OperationSettings { slots: 2, slots_max: 2, rates, shared_rates: None })
     }
 
     fn job(rate: Option<&str>) -> Job {
@@ -247,7 +257,8 @@ mod tests {
         let slot = crate::operations::Slots::take(&operations.slots);
         let (second, third) = tokio::join!(operations.turn(&job, NOW), async {
             tokio::task::yield_now().await;
-            assert_eq!(operations.slots.free(), 1, "the slot is lent");
+            assert_eq!(operations.slots.free(), 2, "the slot is lent");
+            let _slot = crate::operations::Slots::take(&operations.slots);
             operations.turn(&job, NOW.after(Duration::from_secs(1))).await
         });
         assert_eq!((second, third), (Turn::Now, Turn::Now));
@@ -259,7 +270,7 @@ mod tests {
     async fn those_that_find_too_many_waiting_go_back_and_take_no_place() {
         let operations = operations(None);
         let job = job(Some("6/m"));
-        operations.rates.waiting.store(4, std::sync::atomic::Ordering::Relaxed);
+        operations.rates.waiting.store(8, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(operations.turn(&job, NOW).await, Turn::Now);
         let ten = Duration::from_secs(10);
         assert_eq!(operations.turn(&job, NOW).await, Turn::Later(ten));

@@ -33,7 +33,7 @@ struct State {
 const IDS_MAX: usize = 50_000;
 
 /// How long an id is remembered, as Celery's default.
-const AGE_MAX: Duration = Duration::from_secs(10_800);
+const AGE_MAX: Duration = Duration::from_hours(3);
 
 /// Stamps that are remembered, each with so many values.
 const STAMPS_MAX: usize = 1_000;
@@ -104,7 +104,7 @@ impl Revoked {
     }
 
     /// Waits until something is added.
-    pub(crate) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 

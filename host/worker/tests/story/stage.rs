@@ -13,7 +13,8 @@ use lovage_core::{
     Message, Module, Outcome, Publication, Receipt, Report, ResultRecord, TaskId, Timestamp,
 };
 use lovage_worker::{
-    Drained, Failpoint, InOrder, Modules, Options, Ports, Services, Shutdown, Worker,
+    Drained, Failpoint, InOrder, Modules, OperationSettings, Operations, Options, Ports,
+    RateSettings, Services, Shutdown, Worker,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -105,10 +106,15 @@ impl Stage {
             registry: Arc::new(modules),
             tenants: Arc::default(),
             clock,
-            observer: None,
+            observers: Vec::new(),
+            operations: Arc::new(Operations::new(OperationSettings {
+                slots: SLOTS,
+                slots_max: SLOTS,
+                rates: RateSettings::default(),
+                shared_rates: None,
+            })),
         };
         let options = Options {
-            slots: SLOTS,
             accept: Accept::default(),
             close: CloseSettings::default(),
             limits: Limits::default(),

@@ -20,6 +20,7 @@ mod calls;
 mod chaos;
 mod coexistence;
 mod commands;
+mod control;
 mod crashes;
 mod density;
 mod elsewhere;
