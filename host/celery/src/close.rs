@@ -11,6 +11,7 @@ use crate::follow_ups::{FollowUps, Source};
 use crate::next_attempt::next_attempt;
 use crate::opened::Opened;
 use crate::result::stamps_of;
+use crate::routing::TaskRoute;
 use crate::signature::{Signature, list};
 
 /// What closing a call depends on besides the call: the worker's configuration.
@@ -25,6 +26,8 @@ pub struct CloseSettings {
     pub hostname: String,
     /// Where a call goes that names no queue (`task_default_queue`).
     pub default_queue: QueueName,
+    /// Where calls of certain tasks go that name no place themselves (`task_routes`).
+    pub routes: Vec<TaskRoute>,
 }
 
 impl Default for CloseSettings {
@@ -34,6 +37,7 @@ impl Default for CloseSettings {
             extended: false,
             hostname: "celery@localhost".into(),
             default_queue: "celery".into(),
+            routes: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use lovage_core::{
 
 use crate::CloseSettings;
 use crate::outgoing::Outgoing;
+use crate::routing::{TaskRoute, route};
 use crate::signature::{Signature, list};
 
 /// What leaves after a call, and what its result document will list as its children.
@@ -150,6 +151,10 @@ impl Source<'_> {
         outgoing.reply_to = reply_to.as_deref();
         outgoing.exchange = exchange.as_deref().unwrap_or_default();
         outgoing.routing_key = routing_key.as_deref().unwrap_or(queue);
+        let is_placed = text("queue").is_some() || exchange.is_some() || routing_key.is_some();
+        if let (false, Some(route)) = (is_placed, self.route(&signature.task)) {
+            (outgoing.exchange, outgoing.routing_key) = (&route.exchange, &route.routing_key);
+        }
         outgoing.priority = number("priority").map_or(0, priority);
         outgoing.publication(self.now)
     }
@@ -157,9 +162,17 @@ impl Source<'_> {
     fn outbox_call(&self, call: &OutboxCall) -> Publication {
         let CloseSettings { default_queue, hostname, .. } = self.settings;
         let mut outgoing = outgoing_call(call, self.now, default_queue, hostname);
+        if let (None, Some(route)) = (&call.queue, self.route(call.task.as_str())) {
+            (outgoing.exchange, outgoing.routing_key) = (&route.exchange, &route.routing_key);
+        }
         outgoing.root_id = self.root_id();
         outgoing.parent_id = Some(self.invocation.id.as_str());
         outgoing.publication(self.now)
+    }
+
+    /// Where calls of a task go that name no place.
+    fn route(&self, task: &str) -> Option<&TaskRoute> {
+        route(&self.settings.routes, task)
     }
 
     /// The root of the tree; a call without one is its own.

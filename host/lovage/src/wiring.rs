@@ -224,6 +224,7 @@ fn worker_options(config: &Config) -> Options {
             extended: config.result_extended,
             hostname: config.hostname.clone(),
             default_queue: config.default_queue.clone(),
+            routes: config.operations.routes.clone(),
         },
         limits: config.limits,
         lease: config.lease,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lovage_celery::TaskRoute;
 use lovage_worker::{Rate, RateSettings, SharedRate};
 use serde_json::{Map, Value};
 
@@ -29,6 +30,8 @@ pub(crate) struct OperationsConfig {
     pub(crate) event_exchange: String,
     pub(crate) control_exchange: String,
     pub(crate) rates: RateSettings,
+    /// Where calls from guests go that name no place.
+    pub(crate) routes: Vec<TaskRoute>,
     /// Where metrics are served.
     pub(crate) metrics: Option<SocketAddr>,
     /// The configuration as `inspect conf` shows it: what is not as by default, and everything.
@@ -52,11 +55,35 @@ impl OperationsConfig {
                 default: reader.rate("task.default_rate_limit"),
                 shared: shared_rates(reader),
             },
+            routes: routes(reader),
             metrics: reader.address("metrics.listen"),
             conf: shown(layers, false),
             conf_with_defaults: shown(layers, true),
         }
     }
+}
+
+/// The table of routes, its first line that fits being the one; after it, what Celery's
+/// `task_default_exchange` and `task_default_routing_key` say of every task.
+fn routes(reader: &mut Reader<'_>) -> Vec<TaskRoute> {
+    let path = "task.routes";
+    let mut routes = Vec::new();
+    for element in reader.list(path) {
+        match TaskRoute::parse(&element) {
+            Some(route) => routes.push(route),
+            None => {
+                reader.problem(path, "is no list of such as shop.*=payments or mail.*=media:mail")
+            }
+        }
+    }
+    let exchange = reader.text("task.default_exchange");
+    if !exchange.is_empty() {
+        let queue = reader.text("task.default_queue");
+        let key = Some(reader.text("task.default_routing_key")).filter(|key| !key.is_empty());
+        let routing_key = key.unwrap_or(queue);
+        routes.push(TaskRoute { pattern: "*".into(), exchange, routing_key });
+    }
+    routes
 }
 
 /// Limits as `NAME=RATE PATTERN PATTERN…`, one an element.
