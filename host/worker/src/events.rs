@@ -93,6 +93,8 @@ pub struct Events {
     queue: mpsc::Sender<TaskNews>,
     waiting: Mutex<mpsc::Receiver<TaskNews>>,
     subscribers: broadcast::Sender<TaskNews>,
+    /// Whether there may be subscribers, to be asked without a lock.
+    subscribed: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -118,6 +120,7 @@ impl Events {
             queue,
             waiting: Mutex::new(waiting),
             subscribers: broadcast::channel(SUBSCRIBER_MAX).0,
+            subscribed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         }
     }
@@ -135,7 +138,9 @@ impl Events {
     /// The events of tasks from now on, whether monitors want them or not. Who falls behind loses some
     /// and is told so.
     pub fn subscribe(&self) -> broadcast::Receiver<TaskNews> {
-        self.subscribers.subscribe()
+        let receiver = self.subscribers.subscribe();
+        self.subscribed.store(true, Ordering::Relaxed);
+        receiver
     }
 
     /// Events that were dropped because the broker did not take them in time.
@@ -238,9 +243,8 @@ impl Events {
 
     fn tell(&self, event: TaskEvent<'_>) {
         let news = TaskNews { kind: event.kind(), text: event.text(&self.stamp()).into() };
-        if self.subscribers.receiver_count() > 0 {
-            // The last of them may just have gone.
-            let _ = self.subscribers.send(news.clone());
+        if self.subscribed.load(Ordering::Relaxed) && self.subscribers.send(news.clone()).is_err() {
+            self.subscribed.store(false, Ordering::Relaxed); // the last one has gone
         }
         let wanted = self.fanout.is_some() && self.wanted.load(Ordering::Relaxed);
         if wanted && self.queue.try_send(news).is_err() {
@@ -284,7 +288,7 @@ impl Events {
 impl Observer for Events {
     fn observe(&self, event: &Event<'_>) {
         let wanted = self.wanted.load(Ordering::Relaxed) && self.fanout.is_some();
-        if !wanted && self.subscribers.receiver_count() == 0 {
+        if !wanted && !self.subscribed.load(Ordering::Relaxed) {
             return;
         }
         match event {

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::bed::{Place, together, wait_until};
 
 /// Recorded events that this worker does not send, each with the reason.
-const EXCUSED: [(&str, &str); 4] = [
+const EXCUSED: [(&str, &str); 6] = [
+    ("worker-online", "it is made like the heartbeat; that it is sent is another test"),
+    ("worker-offline", "the same"),
     ("task-sent", "producers send it"),
     ("task-checkpoint", "a guest has no way to send events of its own"),
     ("task-rejected", "only of tasks that raise Celery's Reject"),
@@ -26,10 +28,7 @@ fn every_event_has_the_fields_that_celerys_have_and_goes_where_they_go() {
     let told = place.script("watch.py", &["event-vectors", folder.to_str().expect("a path")]);
     assert_eq!(told["rising"], true, "the clock ticks");
     for (kind, recorded) in told["recorded"].as_object().expect("recordings") {
-        if EXCUSED.iter().any(|(excused, _)| excused == kind)
-            || kind == "worker-offline"
-            || kind == "worker-online"
-        {
+        if EXCUSED.iter().any(|(excused, _)| excused == kind) {
             continue;
         }
         let seen = &told["seen"][kind];
@@ -47,6 +46,26 @@ fn every_event_has_the_fields_that_celerys_have_and_goes_where_they_go() {
     let failed = &told["seen"]["task-failed"]["event"]["exception"];
     assert_eq!(failed, "ValueError('boom')");
     assert!(worker.terminate().success());
+}
+
+#[test]
+fn a_worker_says_that_it_comes_and_that_it_goes() {
+    let _machine = together();
+    let place = Place::redis();
+    let client = redis::Client::open(place.broker()).expect("a URL");
+    let mut connection = client.get_connection().expect("a connection");
+    let mut heard = connection.as_pubsub();
+    heard.psubscribe("/0.celeryev/*").expect("a subscription");
+    heard.set_read_timeout(Some(lovage_test_support::PATIENCE)).expect("a time");
+    let mut next = || heard.get_message().expect("an event").get_channel_name().to_owned();
+    let worker = place.worker(&["-n", "w1@box"]);
+    assert_eq!(next(), "/0.celeryev/worker.online");
+    assert_eq!(next(), "/0.celeryev/worker.heartbeat");
+    assert_eq!(place.see("add", &[])["value"], 5);
+    assert!(worker.terminate().success());
+    let rest: Vec<_> =
+        std::iter::repeat_with(next).take_while(|it| !it.ends_with("offline")).collect();
+    assert!(rest.iter().all(|it| it.ends_with("heartbeat")), "without -E nothing else: {rest:?}");
 }
 
 #[test]
