@@ -9,14 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
-use lovage_brokers::redis::{
-    RedisBroker, RedisBrokerOptions, RedisFanout, RedisFanoutOptions, RedisSettle,
-};
+use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
-use lovage_core::ports::{
-    Broker, Clock, Fanout, KeptMessages, Ledger, PortError, ResultBackend, Settle, SharedRates,
-};
+use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
 use lovage_core::{ResultRecord, TaskId, TenantTable, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
@@ -24,7 +20,7 @@ use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
 use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
 use lovage_stores::redis::{
-    Durability, RedisLedger, RedisLedgerOptions, RedisRates, RedisResults, RedisResultsOptions,
+    Durability, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
 };
 use lovage_stores::sqlite::{
     LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions, SqliteResults,
@@ -34,6 +30,8 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::operating::{Operating, OperatingPorts};
+
+pub(crate) use beside::fanout;
 
 /// Everything that a worker's command needs.
 pub(crate) struct Wired {
@@ -113,7 +111,7 @@ pub(crate) async fn wire(
             modules: Arc::clone(&modules),
             clock: Arc::clone(&clock),
             fanout: fanout(config)?,
-            shared_rates: shared_rates(config)?,
+            shared_rates: beside::shared_rates(config)?,
             slots_max: slots + SPARE_SLOTS * config.executors,
             shutdown: shutdown.clone(),
         },
@@ -329,32 +327,6 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     };
     let broker = Arc::new(broker);
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
-}
-
-/// How workers and those who look after them speak beside the queues; a file has no such way.
-///
-/// # Errors
-/// When the broker's URL means nothing here.
-pub(crate) fn fanout(config: &Config) -> anyhow::Result<Option<Arc<dyn Fanout>>> {
-    let Place::Redis(address) = place(&config.broker_url, "sqla+")? else { return Ok(None) };
-    let mut options = RedisFanoutOptions::new(*address);
-    options.keys.prefix.clone_from(&config.broker_key_prefix);
-    options.event_exchange.clone_from(&config.operations.event_exchange);
-    options.control_exchange.clone_from(&config.operations.control_exchange);
-    Ok(Some(Arc::new(RedisFanout::new(options)?)))
-}
-
-/// Where limits are kept that all workers share, if there are any: where the queues are.
-fn shared_rates(config: &Config) -> anyhow::Result<Option<Arc<dyn SharedRates>>> {
-    if config.operations.rates.shared.is_empty() {
-        return Ok(None);
-    }
-    match place(&config.broker_url, "sqla+")? {
-        Place::Redis(address) => {
-            Ok(Some(Arc::new(RedisRates::new(&address, &config.broker_key_prefix)?)))
-        }
-        _ => bail!("task.shared_rates needs a Redis broker, which all workers share"),
-    }
 }
 
 /// The ledger, if it is not to be where the broker is: in PostgreSQL.
