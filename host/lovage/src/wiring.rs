@@ -3,6 +3,8 @@
 //! Where broker and results live in one Redis database or one SQLite file, settling is one step in
 //! it; otherwise the same verbs run in order. The worker cannot tell which.
 
+mod beside;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
