@@ -121,7 +121,8 @@ fn celerys_own_commands_find_nothing_missing() {
 /// What Celery's own command line prints.
 fn celery(place: &Place, arguments: &[&str]) -> String {
     let folder = lovage_test_support::paths::repository().join("tests");
-    let all = [&["-b", &place.broker()], arguments].concat();
+    let broker = place.broker();
+    let all = [&["-b", &broker], arguments].concat();
     let mut process = lovage_test_support::python::start_module("celery", &all, &folder);
     process.wait();
     process.output()

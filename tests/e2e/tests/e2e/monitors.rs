@@ -93,9 +93,11 @@ fn flower_shows_workers_and_tasks_and_its_buttons_work() {
     let _worker = place.worker(&["-n", "w1@box", "-E", "-c", "8"]);
     let port = free_port().to_string();
     let command = "import sys; from celery.__main__ import main; sys.argv[0] = 'celery'; main()";
-    let listen = ["--address=127.0.0.1", &format!("--port={port}")];
-    let app = ["-A", "bed.reference", "-b", &place.broker()];
-    let urls = [&app[..], &["--result-backend", &place.backend(), "flower"]].concat();
+    let port_option = format!("--port={port}");
+    let listen = ["--address=127.0.0.1", &port_option];
+    let (broker, backend) = (place.broker(), place.backend());
+    let app = ["-A", "bed.reference", "-b", &broker];
+    let urls = [&app[..], &["--result-backend", &backend, "flower"]].concat();
     let tests = paths::repository().join("tests");
     let tests = tests.to_str().expect("a path");
     let open = [("FLOWER_UNAUTHENTICATED_API", "true"), ("PYTHONPATH", tests)];

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::bed::{Place, alone, together};
 
 fn revoke(place: &Place, arguments: &[&str]) -> String {
-    let all = [&["control"], arguments, &["-b", &place.broker()]].concat();
+    let broker = place.broker();
+    let all = [&["control"], arguments, &["-b", &broker]].concat();
     let (code, output) = LovageCommand::new().args(all).finish();
     assert_eq!(code, Some(0), "{output}");
     output
