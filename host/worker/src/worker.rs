@@ -83,6 +83,15 @@ impl Shutdown {
         self.cold.cancel();
     }
 
+    /// Waits until all jobs have ended, they have had long enough, or somebody wants no more waiting.
+    async fn wait_for(&self, jobs: &TaskTracker, long_enough: Duration) {
+        tokio::select! {
+            () = jobs.wait() => {}
+            () = self.cold.cancelled() => {}
+            () = tokio::time::sleep(long_enough) => {}
+        }
+    }
+
     /// Whether it was told already.
     pub fn is_told(&self) -> bool {
         self.warm.is_cancelled()
@@ -170,11 +179,7 @@ impl Worker {
 
         jobs.close();
         info!(in_work = jobs.len(), "Draining: taking nothing more");
-        tokio::select! {
-            () = jobs.wait() => {}
-            () = shutdown.cold.cancelled() => {}
-            () = tokio::time::sleep(options.drain) => {}
-        }
+        shutdown.wait_for(&jobs, options.drain).await;
         let handed_back = jobs.len();
         if handed_back > 0 {
             warn!(calls = handed_back, "Handing back what still runs");

@@ -72,7 +72,7 @@ fn routes(reader: &mut Reader<'_>) -> Vec<TaskRoute> {
         match TaskRoute::parse(&element) {
             Some(route) => routes.push(route),
             None => {
-                reader.problem(path, "is no list of such as shop.*=payments or mail.*=media:mail")
+                reader.problem(path, "is no list of such as shop.*=payments or mail.*=media:mail");
             }
         }
     }
