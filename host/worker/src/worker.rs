@@ -168,10 +168,8 @@ impl Worker {
             lease: options.lease,
             wake,
         })));
-        let _sweeping = {
-            let broker = Arc::clone(&ports.broker);
-            AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }))
-        };
+        let broker = Arc::clone(&ports.broker);
+        let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }));
 
         let slots = &ports.operations.slots;
         consume(&*ports.broker, &pipeline, slots, &jobs, &shutdown.warm).await;
