@@ -81,6 +81,8 @@ pub struct SqliteBroker {
     own: Notify,
     /// Which queue is asked first.
     turn: AtomicUsize,
+    /// The message up to which leases were looked at for strays.
+    looked_at: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -153,6 +155,7 @@ impl SqliteBroker {
             watch,
             own: Notify::new(),
             turn: AtomicUsize::new(0),
+            looked_at: AtomicI64::new(0),
         })
     }
 
@@ -322,13 +325,17 @@ impl Broker for SqliteBroker {
         let kept_max = self.settings.kept_max;
         let kept_micros = i64::try_from(self.settings.kept_for.as_micros()).unwrap_or(i64::MAX);
         let kept_since = Timestamp::from_micros(now.as_micros().saturating_sub(kept_micros));
+        let after = self.looked_at.load(Ordering::Relaxed);
         let sweep = move |connection: &rusqlite::Connection| {
             let returned = leases.end_dead(connection)?;
             let (shown, next) = queue::show_due(connection, now)?;
-            queue::forget_strays(connection)?;
-            Ok((returned, shown, next, queue::trim_kept(connection, kept_max, kept_since)?))
+            let after = queue::forget_strays(connection, after)?;
+            let trimmed = queue::trim_kept(connection, kept_max, kept_since)?;
+            Ok((returned, shown, next, after, trimmed))
         };
-        let (returned, shown, next, trimmed) = self.database.write_unsynced("sweep", sweep).await?;
+        let (returned, shown, next, after, trimmed) =
+            self.database.write_unsynced("sweep", sweep).await?;
+        self.looked_at.store(after, Ordering::Relaxed);
         if returned > 0 {
             info!(messages = returned, "Gave messages of dead sessions back to their queues");
         }

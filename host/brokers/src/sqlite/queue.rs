@@ -209,16 +209,29 @@ pub(super) fn show_due(
     Ok((DUE_MAX, Some(now)))
 }
 
+/// How many leases one transaction looks at for strays. Where a million calls wait for their time, each
+/// of them has one; a sweep must not keep the file from others for as long as it takes to read them all.
+const STRAYS_LOOKED_AT_MAX: i64 = 1_000;
+
 /// Forgets deliveries of messages that are nobody's any more: purged, or taken by kombu's workers.
-pub(super) fn forget_strays(connection: &Connection) -> rusqlite::Result<usize> {
+/// Looks at some of those beyond the message `after`; returns the last one looked at, or 0 when there
+/// are no more and it is time to begin anew.
+pub(super) fn forget_strays(connection: &Connection, after: i64) -> rusqlite::Result<i64> {
+    let some = "SELECT message FROM lovage_lease WHERE message > ?1 ORDER BY message LIMIT ?2";
+    let last: Option<i64> = connection
+        .prepare_cached(&format!("SELECT max(message) FROM ({some})"))?
+        .query_row([after, STRAYS_LOOKED_AT_MAX], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(0) };
     connection
         .prepare_cached(
-            "DELETE FROM lovage_lease WHERE session IS NULL
-                AND message NOT IN (SELECT message FROM lovage_schedule)
+            "DELETE FROM lovage_lease WHERE message > ?1 AND message <= ?2 AND session IS NULL
                 AND NOT EXISTS
-                    (SELECT 1 FROM kombu_message WHERE id = message AND visible = 1)",
+                    (SELECT 1 FROM lovage_schedule WHERE message = lovage_lease.message)
+                AND NOT EXISTS
+                    (SELECT 1 FROM kombu_message WHERE id = lovage_lease.message AND visible = 1)",
         )?
-        .execute([])
+        .execute([after, last])?;
+    Ok(last)
 }
 
 /// How many kept messages one transaction deletes at most.
@@ -237,4 +250,38 @@ pub(super) fn trim_kept(
                 AND (at < ?2 OR id <= (SELECT max(id) FROM lovage_kept) - ?3)",
         )?
         .execute(params![KEPT_DELETED_MAX, since.as_micros(), most])
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{STRAYS_LOOKED_AT_MAX, forget_strays};
+    use crate::sqlite::schema;
+
+    #[test]
+    fn strays_are_forgotten_some_at_a_time_and_nothing_else_is() {
+        let file = Connection::open_in_memory().unwrap();
+        schema::prepare(&file).unwrap().unwrap();
+        let most = STRAYS_LOOKED_AT_MAX;
+        // Of every five leases one is held, two wait, one is scheduled, and one is a stray.
+        let fill = format!(
+            "INSERT INTO kombu_queue (id, name) VALUES (1, 'q');
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2 * {most})
+                INSERT INTO lovage_lease SELECT i, iif(i % 5 = 1, 7, NULL), 1 FROM n;
+            INSERT INTO kombu_message (id, visible, payload, version, queue_id)
+                SELECT message, message % 5 IN (2, 3), '', 1, 1 FROM lovage_lease;
+            INSERT INTO lovage_schedule SELECT message, 0 FROM lovage_lease WHERE message % 5 = 4;"
+        );
+        file.execute_batch(&fill).unwrap();
+        let count = |what: &str| {
+            let query = format!("SELECT count(*) FROM lovage_lease WHERE {what}");
+            file.query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(forget_strays(&file, 0).unwrap(), most);
+        assert_eq!(count("message % 5 = 0"), most / 5, "half of them");
+        assert_eq!(forget_strays(&file, most).unwrap(), 2 * most);
+        assert_eq!(forget_strays(&file, 2 * most).unwrap(), 0, "it begins anew");
+        assert_eq!((count("message % 5 = 0"), count("TRUE")), (0, 2 * most * 4 / 5));
+    }
 }

@@ -102,6 +102,21 @@ impl Place {
         }
     }
 
+    /// Messages that wait in the queue as something else than a first attempt; in a file, also calls that
+    /// are not over and have more than that behind them.
+    pub(crate) fn attempted(&self) -> usize {
+        match self {
+            Self::Redis(_) => {
+                let all: Vec<String> = self.ask(0, redis::cmd("LRANGE").arg(QUEUE).arg(0).arg(-1));
+                all.iter().filter(|message| !message.contains("\"retries\": 0")).count()
+            }
+            Self::Sqlite(_) => self.count(
+                "SELECT (SELECT COUNT(*) FROM kombu_message WHERE payload NOT LIKE '%\"retries\": 0%')
+                    + (SELECT COUNT(*) FROM lovage_ledger WHERE state < 2 AND attempt + crashes > 0)",
+            ),
+        }
+    }
+
     /// One command to one of the databases, where the place is Redis.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, database: u8, command: &redis::Cmd) -> T {
         let Self::Redis(server) = self else { panic!("this place is no Redis") };
@@ -110,10 +125,29 @@ impl Place {
         command.query(&mut connection).expect("an answer")
     }
 
-    fn count(&self, query: &str) -> usize {
+    /// Changes what the broker has: by a script in Lua where it is Redis, or by SQL.
+    pub(crate) fn tell(&self, statement: &str) {
+        match self {
+            Self::Redis(_) => self.ask(0, redis::cmd("EVAL").arg(statement).arg(0)),
+            Self::Sqlite(_) => self.file(PATIENCE).execute_batch(statement).expect("a change"),
+        }
+    }
+
+    /// Whether nobody is writing; only a file is ever locked.
+    pub(crate) fn is_unlocked(&self) -> bool {
+        let lock = "BEGIN IMMEDIATE; ROLLBACK";
+        matches!(self, Self::Redis(_)) || self.file(Duration::ZERO).execute_batch(lock).is_ok()
+    }
+
+    fn file(&self, patience: Duration) -> rusqlite::Connection {
         let Self::Sqlite(folder) = self else { panic!("this place is no file") };
         let file = rusqlite::Connection::open(folder.path().join("queue.db")).expect("the file");
-        file.busy_timeout(PATIENCE).expect("a time");
+        file.busy_timeout(patience).expect("a time");
+        file
+    }
+
+    fn count(&self, query: &str) -> usize {
+        let file = self.file(PATIENCE);
         let number: i64 = file.query_row(query, [], |row| row.get(0)).expect("a number");
         number.try_into().expect("a count")
     }

@@ -19,9 +19,18 @@ fn on_sqlite_no_effect_is_lost_or_doubled_by_chaos() {
 }
 
 #[test]
-fn a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_times() {
+fn on_redis_a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_times() {
+    duplicated("redis");
+}
+
+#[test]
+fn on_sqlite_a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_times() {
+    duplicated("sqlite");
+}
+
+fn duplicated(broker: &str) {
     let _machine = together();
-    run(&["--duplicated", "--tasks", "1000", "--lease", "10", "--broker", "redis"]);
+    run(&["--duplicated", "--tasks", "1000", "--lease", "10", "--broker", broker]);
 }
 
 /// Runs it to its end, which is good when it says so; it prints its seed.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bed::{Place, QUEUE, together, wait_until};
+use crate::crashes::Sink;
 
 /// One test for each broker.
 macro_rules! on_both {
@@ -19,6 +20,7 @@ macro_rules! on_both {
 
 on_both! {
     a_call_of_an_unknown_task_runs_when_its_module_arrives
+    a_replay_that_is_killed_and_asked_for_again_brings_each_back_once
     a_dead_letter_is_listed_shown_replayed_after_a_repair_and_runs
     nothing_is_changed_that_nobody_confirmed
     what_is_purged_is_gone
@@ -186,6 +188,42 @@ fn what_is_purged_is_gone(place: &Place) {
     assert_eq!((code, output.as_str()), (Some(0), "purged 1 of 1"));
     assert_eq!(reasons(place, &[]), [""; 0]);
     assert_eq!(place.waiting(), 0);
+}
+
+fn a_replay_that_is_killed_and_asked_for_again_brings_each_back_once(place: &Place) {
+    const KEPT: usize = 15;
+    let _machine = together();
+    let sink = Sink::new();
+    // Their steps are committed; only what they return is too long.
+    let strict = sink.worker(place, &["-c", "4"]).env("LOVAGE_SANDBOX__RESULT_BYTES", "8");
+    let strict = strict.start_until("ready:");
+    let ids = place.see("send", &["bench.effect", r#"["retry", 0, 0]"#, &KEPT.to_string()]);
+    assert_eq!(place.see("states", &[&ids.to_string()]), json!({"FAILURE": KEPT}));
+    wait_until("all messages to be kept", || place.kept() == KEPT);
+    assert!(strict.terminate().success());
+    assert_eq!((sink.seen().runs, sink.seen().sends()), (KEPT, KEPT));
+
+    for left in [12, 8, 4] {
+        let replay =
+            LovageCommand::new().args(["dlq", "replay", "--all", "--rate", "10/s", "--yes"]);
+        let urls = ["-b", &place.broker(), "--result-backend", &place.backend()];
+        let replay = replay.args(urls).start();
+        wait_until("some of them to be back", || place.kept() <= left);
+        replay.kill();
+        assert_eq!(place.kept() + place.waiting(), KEPT, "each is in one place");
+    }
+    let left = place.kept();
+    assert!(left > 0, "it was killed in the middle");
+    let done = listed(place, &["replay", "--all", "--yes"]);
+    assert_eq!(done, json!({"matched": left, "replayed": left}));
+    assert_eq!((place.kept(), place.waiting()), (0, KEPT));
+
+    let worker = sink.worker(place, &["-c", "4"]).start_until("ready:");
+    wait_until("the results", || place.see("now", &[&ids.to_string()]) == json!({"SUCCESS": KEPT}));
+    assert!(worker.terminate().success());
+    let seen = sink.seen();
+    assert_eq!((seen.runs, seen.sends()), (2 * KEPT, KEPT), "run again, and their steps replayed");
+    assert_eq!((place.kept(), place.waiting()), (0, 0));
 }
 
 #[test]

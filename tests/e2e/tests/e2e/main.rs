@@ -36,3 +36,4 @@ mod reference;
 mod retries;
 mod revoking;
 mod shutdown;
+mod takeovers;
