@@ -91,9 +91,10 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<(Vec<u8>, Description), Refusal> {
     } else {
         survey.allow_core_imports()?;
         let kind = survey.core_kind()?;
-        let wasm = match survey.asks_for_snapshot() {
-            true => snapshot::take(wasm)?.into(),
-            false => std::borrow::Cow::Borrowed(wasm),
+        let wasm = if survey.asks_for_snapshot() {
+            snapshot::take(wasm)?.into()
+        } else {
+            std::borrow::Cow::Borrowed(wasm)
         };
         let component = componentize::componentize(&wasm, &survey, kind)?;
         Survey::of(&component)?.allow_component_imports()?;

@@ -12,9 +12,9 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Caller, Engine, Extern, Func, Instance, Module, Store, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
@@ -106,8 +106,8 @@ fn preview1(
         "args_get" | "environ_get" | "sched_yield" => {}
         "clock_res_get" => write(caller, given(1), &1_000_u64.to_le_bytes())?,
         "clock_time_get" => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+            let now = clock_gettime(ClockId::Realtime);
+            let now = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
             write(caller, given(2), &now.to_le_bytes())?;
         }
         "random_get" => {
