@@ -54,6 +54,7 @@ CALLS = {
 COMPANIONS = {
     "email": ("email.parser", "email.policy"),
     "email.message": ("email.contentmanager", "email.generator", "email.policy", "email.utils"),
+    "email.utils": ("random", "socket"),
 }
 
 #: Methods of tasks that the contract has no words for.
