@@ -91,7 +91,7 @@ class Language(unittest.TestCase):
         words += ["--modules", module.parent, "--executors", "1", "-l", "trace"]
         native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
         cls.worker = Process(words, more=native)
-        cls.worker.wait_for_line("ready:")
+        cls.worker.wait_for_line("ready:", 300)
         cls.app = Celery("caller", broker=url, backend=url)
         cls.documents = redis.Redis.from_url(url)
 

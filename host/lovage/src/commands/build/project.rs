@@ -36,9 +36,11 @@ impl Language {
 }
 
 /// Which file tells which language; the first that is there decides.
-const SIGNS: [(&str, Language); 7] = [
+const SIGNS: [(&str, Language); 8] = [
     ("Cargo.toml", Language::Rust),
     ("go.mod", Language::Go),
+    // Its interpreter may come by a package.json.
+    ("main.rb", Language::Ruby),
     ("package.json", Language::Javascript),
     ("*.zig", Language::Zig),
     ("*.c", Language::C),

@@ -1,8 +1,8 @@
 //! Ruby: a script and ruby.wasm, an interpreter that comes from a package registry, in one program.
 //!
 //! The interpreter is built for a page in a browser: it has functions to call instead of a `main`, and
-//! imports from JavaScript. The program that is made of it has a `_start` that initialises Ruby and
-//! evaluates the script; what JavaScript would answer traps, should a script ask for it.
+//! imports from JavaScript. The program that is made of it is a snapshot of Ruby when it is ready,
+//! and its `_start` evaluates the script; what JavaScript would answer traps, should a script ask for it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,8 +24,13 @@ const INSTALL: &str = "npm install @ruby/3.4-wasm-wasi@2.10.1";
 /// The interpreter's arguments, as its own embedding for JavaScript passes them.
 const ARGUMENTS: [&str; 3] = ["ruby.wasm\0", "-EUTF-8\0", "-e_=0\0"];
 
-/// The script with its name, and its exit status as the process's.
+/// What is loaded before there is a task: every script here reads JSON.
+const BEFORE: &str = "require \"json\"\0";
+
+/// The script with its name, and its exit status as the process's. Chance begins anew: the generator of
+/// the snapshot is in every instance.
 const WRAPPER: &str = r#"begin
+  Random.srand(Random.new_seed)
   $stdout.sync = true
   eval(["SCRIPT"].pack("H*").force_encoding("UTF-8"), TOPLEVEL_BINDING, "NAME", 1)
   exit!(0)
@@ -71,11 +76,34 @@ fn pack(wasm: &[u8], script: &str) -> anyhow::Result<Vec<u8>> {
     Ok(module.finish())
 }
 
+/// What becomes of an imported function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stays an import.
+    Wasi,
+    /// A handle of a Ruby value: nobody outside has one, so the value's address is its own.
+    Same,
+    /// JavaScript's: whoever calls it traps.
+    Trap,
+}
+
+impl Fate {
+    fn of(module: &str, name: &str) -> Self {
+        match (module, name) {
+            ("wasi_snapshot_preview1", _) => Self::Wasi,
+            ("canonical_abi", "resource_new_rb-abi-value" | "resource_get_rb-abi-value") => {
+                Self::Same
+            }
+            _ => Self::Trap,
+        }
+    }
+}
+
 /// What is known of the interpreter, by its own indices.
 #[derive(Default)]
 struct Packing {
-    /// For each imported function its type, and whether it is JavaScript's.
-    imports: Vec<(u32, bool)>,
+    /// For each imported function its type, and what becomes of it.
+    imports: Vec<(u32, Fate)>,
     functions: u32,
     /// A type without parameters and results.
     start_type: u32,
@@ -104,7 +132,7 @@ impl Packing {
                     for import in section.into_imports() {
                         let import = import?;
                         if let TypeRef::Func(kind) = import.ty {
-                            found.imports.push((kind, import.module != "wasi_snapshot_preview1"));
+                            found.imports.push((kind, Fate::of(import.module, import.name)));
                         }
                     }
                 }
@@ -140,29 +168,28 @@ impl Packing {
         u32::try_from(self.imports.len()).unwrap_or(u32::MAX)
     }
 
-    fn dropped(&self) -> u32 {
-        self.imports.iter().map(|(_, is_dropped)| u32::from(*is_dropped)).sum()
+    /// The imports that become functions at the end.
+    fn dropped(&self) -> impl Iterator<Item = (u32, Fate)> {
+        self.imports.iter().copied().filter(|(_, fate)| *fate != Fate::Wasi)
     }
 
-    /// An index as it is after the imports from JavaScript became functions at the end.
+    /// An index as it is after those became functions.
     fn moved(&self, index: u32) -> u32 {
-        let before = |most: u32| {
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            self.imports.iter().take(most).map(|(_, is)| u32::from(*is)).sum::<u32>()
+        let dropped = |from: usize, to: usize| {
+            let between = self.imports.iter().take(to).skip(from);
+            between.map(|(_, fate)| u32::from(*fate != Fate::Wasi)).sum::<u32>()
         };
-        let is_dropped = |index: u32| {
-            let index = usize::try_from(index).unwrap_or(usize::MAX);
-            self.imports.get(index).is_some_and(|(_, is_dropped)| *is_dropped)
-        };
-        if is_dropped(index) {
-            self.imported() - self.dropped() + self.functions + before(index)
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let before = dropped(0, at);
+        if dropped(at, at.saturating_add(1)) == 1 {
+            self.imported() - dropped(0, usize::MAX) + self.functions + before
         } else {
-            index - before(index)
+            index - before
         }
     }
 
-    /// Initialises Ruby and evaluates the script.
-    fn start(&self) -> Function {
+    /// Initialises Ruby, for the snapshot.
+    fn ready(&self) -> Function {
         // 0: the list, 1: a text.
         let mut body = Function::new([(2, ValType::I32)]);
         body.instruction(&Instruction::Call(self.moved(self.initialize)));
@@ -180,14 +207,29 @@ impl Packing {
         body.instruction(&Instruction::LocalGet(0));
         body.instruction(&Instruction::I32Const(length(ARGUMENTS.len())));
         body.instruction(&Instruction::Call(self.moved(self.ruby_init)));
-        self.text(&mut body, &self.script);
-        body.instruction(&Instruction::LocalGet(1));
-        body.instruction(&Instruction::I32Const(length(self.script.len())));
-        body.instruction(&Instruction::Call(self.moved(self.evaluate)));
+        self.evaluated(&mut body, BEFORE);
+        body.instruction(&Instruction::End);
+        body
+    }
+
+    /// Evaluates the script.
+    fn start(&self) -> Function {
+        // As above: `text` uses local 1.
+        let mut body = Function::new([(2, ValType::I32)]);
+        self.evaluated(&mut body, &self.script);
         // The script has ended the process; what comes back is a mistake in here.
         body.instruction(&Instruction::Unreachable);
         body.instruction(&Instruction::End);
         body
+    }
+
+    /// Has a script evaluated; what it returns is dropped with the frame.
+    fn evaluated(&self, body: &mut Function, script: &str) {
+        self.text(body, script);
+        body.instruction(&Instruction::LocalGet(1));
+        body.instruction(&Instruction::I32Const(length(script.len())));
+        body.instruction(&Instruction::Call(self.moved(self.evaluate)));
+        body.instruction(&Instruction::Drop);
     }
 
     /// Memory of so many bytes, its address in a local.
@@ -244,10 +286,10 @@ impl Reencode for Packing {
         section: wasmparser::FunctionSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_function_section(self, functions, section)?;
-        for (kind, _) in self.imports.iter().filter(|(_, is_dropped)| *is_dropped) {
-            functions.function(*kind);
+        for (kind, _) in self.dropped() {
+            functions.function(kind);
         }
-        functions.function(self.start_type);
+        functions.function(self.start_type).function(self.start_type);
         Ok(())
     }
 
@@ -257,12 +299,16 @@ impl Reencode for Packing {
         section: wasmparser::CodeSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_code_section(self, code, section)?;
-        for _ in 0..self.dropped() {
+        for (_, fate) in self.dropped() {
             let mut body = Function::new([]);
-            body.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
+            body.instruction(match fate {
+                Fate::Same => &Instruction::LocalGet(0),
+                _ => &Instruction::Unreachable,
+            });
+            body.instruction(&Instruction::End);
             code.function(&body);
         }
-        code.function(&self.start());
+        code.function(&self.ready()).function(&self.start());
         Ok(())
     }
 
@@ -278,7 +324,9 @@ impl Reencode for Packing {
                 exports.export(export.name, ExportKind::Memory, export.index);
             }
         }
-        exports.export("_start", ExportKind::Func, self.imported() + self.functions);
+        let ready = self.imported() + self.functions;
+        exports.export("lovage-snapshot", ExportKind::Func, ready);
+        exports.export("_start", ExportKind::Func, ready + 1);
         Ok(())
     }
 }
