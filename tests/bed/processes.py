@@ -14,6 +14,8 @@ from bed import places
 
 # How long to wait for an event before giving up. Generous: an event that comes ends the wait.
 PATIENCE_S = 60.0
+# The same for a worker that compiles large modules first.
+COMPILING_S = 300.0
 
 
 class Process:

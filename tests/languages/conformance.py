@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import redis  # noqa: E402
 from bed import places  # noqa: E402
-from bed.processes import PATIENCE_S, Process, RedisServer  # noqa: E402
+from bed.processes import COMPILING_S, PATIENCE_S, Process, RedisServer  # noqa: E402
 from celery import Celery  # noqa: E402
 
 LANGUAGES = json.loads((HERE / "languages.json").read_text())
@@ -91,7 +91,7 @@ class Language(unittest.TestCase):
         words += ["--modules", module.parent, "--executors", "1", "-l", "trace"]
         native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
         cls.worker = Process(words, more=native)
-        cls.worker.wait_for_line("ready:", 300)
+        cls.worker.wait_for_line("ready:", COMPILING_S)
         cls.app = Celery("caller", broker=url, backend=url)
         cls.documents = redis.Redis.from_url(url)
 

@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import redis  # noqa: E402
 from bed import places  # noqa: E402
-from bed.processes import PATIENCE_S, Process, RedisServer  # noqa: E402
+from bed.processes import COMPILING_S, PATIENCE_S, Process, RedisServer  # noqa: E402
 from celery import Celery  # noqa: E402
 from conformance import command, environment  # noqa: E402
 
@@ -35,7 +35,7 @@ class Projects(unittest.TestCase):
         words += ["--modules", modules, "-Q", "celery,low-priority", "-c", "32", "-l", "debug"]
         native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
         cls.worker = Process(words, more=native)
-        cls.worker.wait_for_line("ready:")
+        cls.worker.wait_for_line("ready:", COMPILING_S)
         cls.app = Celery("caller", broker=cls.broker, backend=cls.backend)
         cls.queues = redis.Redis.from_url(cls.broker)
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 import redis  # noqa: E402
 from bed import places  # noqa: E402
-from bed.processes import PATIENCE_S, Process, RedisServer  # noqa: E402
+from bed.processes import COMPILING_S, PATIENCE_S, Process, RedisServer  # noqa: E402
 from celery import Celery, chain, group  # noqa: E402
 
 EXCUSED = json.loads((HERE / "excused.json").read_text())
@@ -165,7 +165,7 @@ class UnderAWorker(unittest.TestCase):
         command = [places.lovage(), "worker", "-b", cls.broker, "--result-backend", cls.backend]
         command += ["-Q", "celery,mails", "--modules", modules, "-c", "64", "-l", "trace"]
         cls.worker = Process(command)
-        cls.worker.wait_for_line("ready:")
+        cls.worker.wait_for_line("ready:", COMPILING_S)
         os.environ |= {"BROKER": cls.broker, "BACKEND": cls.backend}
         sys.path.insert(0, str(folder))
         import facts_app

@@ -51,7 +51,8 @@ fn a_countdown_outlives_its_workers(place: &Place) {
     let worker = sink.worker(place, &["-c", "4"]).start_until("ready:");
     assert_eq!(place.see("states", &[&json!([id]).to_string()]), json!({"SUCCESS": 1}));
     let took = sent.elapsed();
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(10), "{took:?}");
+    // Begun anew by each worker, it would have taken 25 s more.
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
     let seen = sink.seen();
     assert_eq!((seen.runs, seen.sends()), (1, 1));
     assert!(worker.terminate().success());
