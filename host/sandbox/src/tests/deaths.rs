@@ -40,11 +40,8 @@ fn a_spinner_dies_of_the_limit_that_it_meets_first() {
     assert_eq!((death, said.as_str()), (Death::TimedOut, "[0.2]"));
     assert!(took >= ms(200) && took < ms(200) + LATE, "{took:?}");
     // However long the machine took for it.
-    let (death, said, took) = spin(Limits { cpu_time: ms(200), ..endless });
-    assert_eq!(
-        (death, said.as_str()),
-        (Death::OutOfCpuTime, "the CPU time limit of 200ms is over")
-    );
+    let (death, _, took) = spin(Limits { cpu_time: ms(200), ..endless });
+    assert_eq!(death, Death::OutOfCpuTime);
     assert!(took >= ms(200), "{took:?}");
 }
 
