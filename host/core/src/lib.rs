@@ -18,6 +18,7 @@
 //! Deliberately absent: input and output, an async runtime, Celery's wire words (they are in
 //! `lovage-celery`), and any name of a broker, a store or an engine.
 
+pub mod fair;
 pub mod frames;
 pub mod ports;
 
