@@ -3,7 +3,9 @@
 //! An error across a port says only whether to try again: on any error nothing is settled, the
 //! lease runs out, and the delivery comes again. What a guest does is never an error here.
 
-use std::error::Error;
+mod demand;
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,51 +20,8 @@ use crate::{
     StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
 };
 
-/// What a port could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum PortError {
-    /// The same call may succeed later: a connection is lost, a server is busy or full.
-    #[error("{what}")]
-    Transient {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        #[source]
-        source: Option<Box<dyn Error + Send + Sync>>,
-    },
-    /// The same call will fail again: a wrong password, a value that the store refuses.
-    #[error("{what}")]
-    Permanent {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        #[source]
-        source: Option<Box<dyn Error + Send + Sync>>,
-    },
-}
-
-impl PortError {
-    /// Something that may succeed later.
-    pub fn transient(
-        what: impl Into<String>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
-        Self::Transient { what: what.into(), source: Some(source.into()) }
-    }
-
-    /// Something that will fail again.
-    pub fn permanent(
-        what: impl Into<String>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
-        Self::Permanent { what: what.into(), source: Some(source.into()) }
-    }
-
-    /// Whether to try again.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient { .. })
-    }
-}
+pub use demand::{Demand, Share};
+pub use error::PortError;
 
 /// Where deliveries come from, on behalf of one worker session.
 ///
@@ -76,6 +35,44 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// When the broker cannot be reached; nothing was taken then, or its lease runs out.
     async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError>;
+
+    /// Takes what is there for these shares, in their order, without waiting: what a worker that
+    /// works for several tenants calls instead of [`receive`](Self::receive). Never dropped half-way.
+    ///
+    /// From the first share's queues come at most as many deliveries as it says, then from the
+    /// second's, and so on until the demand is met. Within a share priorities come first, and queues
+    /// take turns. What was on its way from an earlier call may come from any queue. A broker that
+    /// is sent messages in advance keeps them apart by queue until somebody asks for that queue.
+    ///
+    /// A broker that leaves this out takes from all of its queues alike: it shares nothing fairly.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    async fn take(&self, demand: &Demand<'_>) -> Result<Vec<Delivery>, PortError> {
+        self.receive(demand.most, Duration::ZERO).await
+    }
+
+    /// Returns when there may be something to [`take`](Self::take) for this demand. Only its queues
+    /// count: what waits in others ends no wait. The caller drops it whenever it has waited enough.
+    ///
+    /// A broker that leaves this out is asked again every half second.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn watch(&self, _demand: &Demand<'_>) -> Result<(), PortError> {
+        std::future::pending().await
+    }
+
+    /// Some of the queues that there are, as far as the broker tells; asked every second by a worker
+    /// that looks for new queues of its tenants. A broker with very many keys may need several calls
+    /// until it has named each queue. One that cannot tell names none: there a tenant's queues have
+    /// to be configured by their full names.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn queues(&self) -> Result<Vec<QueueName>, PortError> {
+        Ok(Vec::new())
+    }
 
     /// Sends messages and returns when the broker has taken responsibility for all of them. May be
     /// repeated: receivers tell a double by its id.
@@ -102,8 +99,10 @@ pub trait Broker: Send + Sync {
     /// When the broker cannot be reached.
     async fn sweep(&self) -> Result<Duration, PortError>;
 
-    /// Changes which queues are taken from, from the next [`receive`](Self::receive) on at the
-    /// latest; what was taken before stays ours. Called when somebody asks for it by remote control.
+    /// Changes which queues are taken from, from the next [`receive`](Self::receive) or
+    /// [`take`](Self::take) on at the latest; what was taken before stays ours. It is told all of
+    /// them, those it takes from already, too. Called when somebody asks for it by remote control, and
+    /// when a queue of a tenant is first seen.
     ///
     /// # Errors
     /// When the broker cannot be reached, or refuses a queue; those it had are taken from still.

@@ -1,31 +1,30 @@
 //! The broker.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lovage_core::ports::{Broker, PortError};
+use lovage_core::ports::{Broker, Demand, PortError};
 use lovage_core::{Closing, Delivery, Disposal, Publication, QueueName, QueueSource, Receipt};
-use lovage_redis::{
-    Address, Arguments, Call, Link, LinkOptions, Pipeline, Script, ScriptPart, Steps, Value,
-};
+use lovage_redis::{Address, Arguments, Link, LinkOptions, Pipeline, Script, Steps, Value};
 use tokio::time::Instant;
 
 use super::custody::Custody;
-use super::keys::{Keyspace, Sources};
+use super::discovery::discover;
+use super::intake::Reserved;
+use super::keys::Keyspace;
 use super::parts;
 use super::routes::Routes;
 use super::scripts::Scripts;
+use super::settle::{CALL_BYTES, CALL_MAX, Ending};
+use super::turn::{Sources, Turn, look};
 use super::watch::{Patience, Watch};
-
-/// Bytes of arguments after which a batch is sent in another call.
-const CALL_BYTES: usize = 8 << 20;
-
-/// Most closings or publications in one call: a script runs to its end before anybody else's.
-const CALL_MAX: usize = 500;
 
 /// The longest time between two sweeps.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// The longest wait for something to take; whoever waits ends it sooner.
+const WATCH: Duration = Duration::from_mins(1);
 
 /// Rounds of one sweep; what is left is for the next one, at once.
 const SWEEP_ROUNDS: usize = 20;
@@ -72,13 +71,16 @@ pub struct RedisBroker {
 pub(super) struct Inner {
     pub(super) options: RedisBrokerOptions,
     pub(super) keys: Arc<Keyspace>,
-    routes: Arc<Routes>,
+    pub(super) routes: Arc<Routes>,
     pub(super) custody: Arc<Custody>,
     pub(super) scripts: Scripts,
     closing: Ending,
     publishing: Script,
     /// What is taken from now.
     sources: RwLock<Arc<Sources>>,
+    rest: Mutex<Rest>,
+    /// How far the search for queues is.
+    discovery: tokio::sync::Mutex<u64>,
     /// Takes messages and holds the lease: short calls.
     pub(super) intake: Link,
     /// Settles and publishes: calls as large as what leaves.
@@ -86,11 +88,12 @@ pub(super) struct Inner {
     watch: Watch,
 }
 
-/// A way to close deliveries: the parts that run, and the script made of them.
-#[derive(Debug)]
-pub(super) struct Ending {
-    script: Script,
-    parts: Vec<ScriptPart>,
+/// What a wait that follows a take has to know of it.
+#[derive(Debug, Default)]
+struct Rest {
+    patience: Patience,
+    /// When something of the schedule is due.
+    due: Option<Instant>,
 }
 
 impl RedisBroker {
@@ -109,8 +112,7 @@ impl RedisBroker {
         let publishing = scripts.alone("publishing", &publications);
         let closing = Ending::new(&scripts, vec![disposal]);
         let link = |role| Link::new(&options.address, LinkOptions::new(role, patience));
-        let schedule = format!("{}lovage:schedule", keys.prefix);
-        let watch = Watch::new(&options.address, patience, &sources.names(), &schedule)?;
+        let watch = Watch::new(&options.address, patience)?;
         let (intake, outlet) = (link("intake")?, link("outlet")?);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -122,6 +124,8 @@ impl RedisBroker {
                 closing,
                 publishing,
                 sources: RwLock::new(Arc::new(sources)),
+                rest: Mutex::default(),
+                discovery: tokio::sync::Mutex::default(),
                 intake,
                 outlet,
                 watch,
@@ -129,61 +133,9 @@ impl RedisBroker {
         })
     }
 
-    /// A way to settle: these parts first, then publications and disposal.
-    pub(super) fn ending(&self, first: Vec<ScriptPart>) -> Ending {
-        let Inner { keys, routes, custody, options, scripts, .. } = &*self.inner;
-        let mut all = first;
-        all.push(parts::publications(Arc::clone(keys), Arc::clone(routes)));
-        all.push(parts::disposal(Arc::clone(custody), options.kept_max));
-        Ending::new(scripts, all)
-    }
-
     /// Where the queues are.
     pub fn address(&self) -> &Address {
         &self.inner.options.address
-    }
-
-    /// Makes closings true, each whole or not at all.
-    pub(super) async fn end(
-        &self,
-        ending: &Ending,
-        closings: &[Closing],
-    ) -> Vec<Result<(), PortError>> {
-        let inner = &*self.inner;
-        let publications = closings.iter().flat_map(|closing| &closing.publications);
-        if let Err(error) = inner.routes.read(&inner.outlet, &inner.keys, publications).await {
-            return repeated(error, closings.len());
-        }
-        let session = inner.custody.session();
-        if session.is_none() && closings.iter().all(|closing| closing.ledger.is_none()) {
-            return closings.iter().map(|_| Ok(())).collect();
-        }
-        // Without a session nothing is held; what the ledger granted is still to be handed back.
-        let session = session.unwrap_or_default();
-        let mut answers = Vec::with_capacity(closings.len());
-        let mut arguments = Arguments::default();
-        let mut rest = closings;
-        while !rest.is_empty() {
-            let mut call = ending.script.call();
-            call.bytes(session.as_bytes());
-            let (mut count, mut size) = (0, 0);
-            for closing in rest.iter().take(CALL_MAX) {
-                call.bytes(closing.receipt.0.to_string().as_bytes());
-                for part in &ending.parts {
-                    part.encode(closing, &mut arguments);
-                    size += arguments.size();
-                    call.group(&arguments);
-                }
-                count += 1;
-                if size >= CALL_BYTES {
-                    break;
-                }
-            }
-            let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-            answers.extend(inner.end_some(&ending.script, &call, now).await);
-            rest = later;
-        }
-        answers
     }
 }
 
@@ -192,11 +144,9 @@ impl Inner {
     pub(super) fn sources(&self) -> Arc<Sources> {
         Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl Ending {
-    fn new(scripts: &Scripts, parts: Vec<ScriptPart>) -> Self {
-        Self { script: scripts.settle(&parts), parts }
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,16 +157,52 @@ impl Broker for RedisBroker {
         let end = Instant::now() + wait;
         let mut patience = Patience::default();
         loop {
-            let reserved = inner.reserve(most).await?;
+            let sources = inner.sources();
+            let turn = Turn::of_all(&sources, inner.custody.rotation(), most);
+            let reserved = inner.reserve(&turn).await?;
             if !reserved.deliveries.is_empty() || most == 0 || Instant::now() >= end {
                 return Ok(reserved.deliveries);
             }
             let until = reserved.due.map_or(end, |due| end.min(Instant::now() + due));
             patience.scheduled(reserved.scheduled);
-            if !inner.watch.wait(&mut patience, until).await && until == end {
+            if !inner.watch.wait(&sources.look, &mut patience, until).await && until == end {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    async fn take(&self, demand: &Demand<'_>) -> Result<Vec<Delivery>, PortError> {
+        let inner = &*self.inner;
+        let sources = inner.sources();
+        let turn = Turn::of(demand, &sources, inner.custody.rotation());
+        let Reserved { deliveries, due, scheduled } = inner.reserve(&turn).await?;
+        let mut rest = inner.rest();
+        if !deliveries.is_empty() {
+            rest.patience = Patience::default();
+        }
+        rest.due = due.map(|due| Instant::now() + due);
+        rest.patience.scheduled(scheduled);
+        Ok(deliveries)
+    }
+
+    async fn watch(&self, demand: &Demand<'_>) -> Result<(), PortError> {
+        let inner = &*self.inner;
+        let (mut patience, due) = {
+            let rest = inner.rest();
+            (rest.patience.clone(), rest.due)
+        };
+        let sources = inner.sources();
+        let turn = Turn::of(demand, &sources, 0);
+        let look = look(turn.lists(), &inner.keys.schedule());
+        let until = due.unwrap_or_else(|| Instant::now() + WATCH);
+        inner.watch.wait(&look, &mut patience, until).await;
+        inner.rest().patience = patience;
+        Ok(())
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, PortError> {
+        let inner = &*self.inner;
+        discover(&inner.intake, &inner.keys, &mut *inner.discovery.lock().await).await
     }
 
     async fn publish(&self, messages: &[Publication]) -> Result<(), PortError> {
@@ -285,15 +271,15 @@ impl Broker for RedisBroker {
         }
         let queues = queues.iter().map(|source| source.queue.clone()).collect();
         let next = Sources::new(keys, queues);
-        watch.look_at(&next.names());
         *sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        watch.wake();
         Ok(())
     }
 
     async fn waiting(&self) -> Result<Vec<(QueueName, u64)>, PortError> {
         let sources = self.inner.sources();
         let mut lengths = Pipeline::new();
-        for list in sources.names() {
+        for (_, list) in &sources.lists {
             lengths.cmd("LLEN").arg(list);
         }
         let mut waiting: Vec<_> = sources.queues.iter().map(|queue| (queue.clone(), 0)).collect();
@@ -301,8 +287,10 @@ impl Broker for RedisBroker {
             return Ok(waiting);
         }
         let answers = self.inner.intake.run_all("counting what waits", &lengths).await?;
-        for ((queue, _), length) in sources.in_turn(0).zip(answers) {
-            if let (Some((_, count)), Value::Int(length)) = (waiting.get_mut(*queue), length) {
+        let queues = waiting.len();
+        for (list, length) in answers.into_iter().enumerate() {
+            if let (Some((_, count)), Value::Int(length)) = (waiting.get_mut(list % queues), length)
+            {
                 *count += u64::try_from(length).unwrap_or(0);
             }
         }
@@ -315,41 +303,4 @@ impl Broker for RedisBroker {
         self.inner.custody.left(&session);
         Ok(())
     }
-}
-
-impl Inner {
-    async fn end_some(
-        &self,
-        script: &Script,
-        call: &Call,
-        closings: &[Closing],
-    ) -> Vec<Result<(), PortError>> {
-        let what = script.what();
-        let values = match self.outlet.call(script, call).await {
-            Ok(Value::Array(values)) if values.len() == closings.len() => values,
-            Ok(other) => {
-                let error = PortError::permanent(what, format!("unexpected answer {other:?}"));
-                return repeated(error, closings.len());
-            }
-            Err(error) => return repeated(error, closings.len()),
-        };
-        let answers: Vec<_> = values.iter().map(|value| Steps::answer(what, value)).collect();
-        let closed = closings.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
-        self.custody.closed(closed.map(|(closing, _)| closing.receipt));
-        answers
-    }
-}
-
-/// One error for each of a batch that failed together.
-fn repeated(error: PortError, count: usize) -> Vec<Result<(), PortError>> {
-    let (what, passing) = (error.to_string(), error.is_transient());
-    let mut all = vec![Err(error)];
-    all.resize_with(count, || {
-        Err(if passing {
-            PortError::Transient { what: what.clone(), source: None }
-        } else {
-            PortError::Permanent { what: what.clone(), source: None }
-        })
-    });
-    all
 }

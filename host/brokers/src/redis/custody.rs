@@ -41,14 +41,13 @@ pub(super) struct Ticket {
     pub(super) begun: bool,
     pub(super) next: u64,
     pub(super) doubt: Option<u64>,
-    pub(super) rotation: usize,
 }
 
 impl Custody {
     /// The session, a new one if there is none.
     pub(super) fn ticket(&self) -> Ticket {
         let mut state = self.state();
-        let State { session, next, rotation, .. } = &mut *state;
+        let State { session, next, .. } = &mut *state;
         let session = session.get_or_insert_with(|| Session {
             id: uuid::Uuid::new_v4().simple().to_string(),
             begun: false,
@@ -59,8 +58,12 @@ impl Custody {
             begun: session.begun,
             next: *next,
             doubt: session.doubt,
-            rotation: *rotation,
         }
+    }
+
+    /// How often something was taken: queues take turns by it.
+    pub(super) fn rotation(&self) -> usize {
+        self.state().rotation
     }
 
     /// The session's name, once the server knows it.

@@ -10,8 +10,8 @@ use lovage_redis::Value;
 
 use super::broker::Inner;
 use super::custody::Ticket;
-use super::keys::Sources;
 use super::scripts::Scripts;
+use super::turn::Turn;
 
 /// Most messages that one script takes.
 const RESERVE_MAX: usize = 1_000;
@@ -35,9 +35,7 @@ pub(super) struct Reserved {
 
 impl Inner {
     /// Takes what is there, and says how long it may be until something is due.
-    pub(super) async fn reserve(&self, most: usize) -> Result<Reserved, PortError> {
-        let most = most.min(RESERVE_MAX);
-        let sources = &*self.sources();
+    pub(super) async fn reserve(&self, turn: &Turn<'_>) -> Result<Reserved, PortError> {
         for _ in 0..RESERVE_ATTEMPTS {
             let ticket = self.custody.ticket();
             if !ticket.begun {
@@ -47,14 +45,14 @@ impl Inner {
                 self.custody.begun(&ticket.session);
             }
             let answer = match ticket.doubt {
-                None => self.take(&ticket, sources, most).await?,
-                Some(from) => self.recover(&ticket, sources, from).await?,
+                None => self.take(&ticket, turn).await?,
+                Some(from) => self.recover(&ticket, from).await?,
             };
             let Value::Array(answer) = answer else {
                 self.custody.lose(&ticket.session);
                 continue;
             };
-            let reserved = self.deliveries(&ticket, sources, answer);
+            let reserved = self.deliveries(&ticket, turn, answer);
             if ticket.doubt.is_none() || !reserved.deliveries.is_empty() {
                 return Ok(reserved);
             }
@@ -63,38 +61,29 @@ impl Inner {
         Err(PortError::transient("receiving failed", lost))
     }
 
-    async fn take(
-        &self,
-        ticket: &Ticket,
-        sources: &Sources,
-        most: usize,
-    ) -> Result<Value, PortError> {
+    async fn take(&self, ticket: &Ticket, turn: &Turn<'_>) -> Result<Value, PortError> {
+        let most = turn.most.min(RESERVE_MAX) as u64;
         let mut call = self.scripts.reserve.call();
         call.bytes(ticket.session.as_bytes()).number(ticket.next);
-        call.number(most as u64).number(RESERVE_BYTES);
-        for (_, list) in sources.in_turn(ticket.rotation) {
-            call.bytes(list.as_bytes());
+        call.number(most).number(turn.bytes.min(RESERVE_BYTES));
+        for (most, lists) in &turn.shares {
+            call.number(*most as u64).number(lists.len() as u64);
+            for (_, list) in lists {
+                call.bytes(list.as_bytes());
+            }
         }
-        self.custody.about_to_take(ticket, most as u64);
+        self.custody.about_to_take(ticket, most);
         self.intake.call(&self.scripts.reserve, &call).await
     }
 
-    async fn recover(
-        &self,
-        ticket: &Ticket,
-        sources: &Sources,
-        from: u64,
-    ) -> Result<Value, PortError> {
+    async fn recover(&self, ticket: &Ticket, from: u64) -> Result<Value, PortError> {
         let mut call = self.scripts.recover.call();
         call.bytes(ticket.session.as_bytes()).number(from).number(ticket.next);
-        for (_, list) in sources.in_turn(ticket.rotation) {
-            call.bytes(list.as_bytes());
-        }
         self.intake.call(&self.scripts.recover, &call).await
     }
 
-    fn deliveries(&self, ticket: &Ticket, sources: &Sources, answer: Vec<Value>) -> Reserved {
-        let lists: Vec<_> = sources.in_turn(ticket.rotation).map(|(queue, _)| *queue).collect();
+    fn deliveries(&self, ticket: &Ticket, turn: &Turn<'_>, answer: Vec<Value>) -> Reserved {
+        let lists: Vec<_> = turn.lists().collect();
         let mut values = answer.into_iter();
         let due = values.next().and_then(|value| number(&value));
         let due = due.and_then(|due| u64::try_from(due).ok()).map(Duration::from_millis);
@@ -112,15 +101,20 @@ impl Inner {
             } else {
                 unsigned(values.next())
             };
-            let list = usize::try_from(unsigned(values.next())).unwrap_or_default();
+            let queue = match values.next() {
+                Some(Value::BulkString(list)) => self.keys.queue(&String::from_utf8_lossy(&list)),
+                list => {
+                    let list = lists.get(usize::try_from(unsigned(list)).unwrap_or(usize::MAX));
+                    let Some((queue, _)) = list else { break };
+                    queue.clone()
+                }
+            };
             let count = u32::try_from(unsigned(values.next())).unwrap_or(u32::MAX);
             let Some(Value::BulkString(bytes)) = values.next() else { break };
             let bytes = Bytes::from(bytes);
-            let queue = lists.get(list).and_then(|queue| sources.queues.get(*queue));
-            let Some(queue) = queue else { continue };
             taken.push((receipt, bytes.clone()));
             deliveries.push(Delivery {
-                queue: queue.clone(),
+                queue,
                 receipt: Receipt(receipt),
                 message: Message::Envelope(bytes),
                 redelivered: count > 1,

@@ -33,14 +33,29 @@ impl Keyspace {
     }
 
     /// All lists of these queues in the order in which they are asked: every queue's first step,
-    /// then every queue's second, each with the number of its queue.
-    pub fn lists(&self, queues: &[&str]) -> Vec<(usize, String)> {
+    /// then every queue's second.
+    pub fn lists(&self, queues: &[QueueName]) -> Vec<(QueueName, String)> {
         let steps: &[u8] = if self.priority_steps.is_empty() { &[0] } else { &self.priority_steps };
         let of_step = |step: &u8| {
             let step = *step;
-            queues.iter().enumerate().map(move |(n, queue)| (n, self.list_of_step(queue, step)))
+            queues.iter().map(move |queue| (queue.clone(), self.list_of_step(queue.as_str(), step)))
         };
         steps.iter().flat_map(of_step).collect()
+    }
+
+    /// The queue that a list belongs to.
+    pub(crate) fn queue(&self, list: &str) -> QueueName {
+        let name = list.strip_prefix(&self.prefix).unwrap_or(list);
+        let of_step = name.rsplit_once(self.separator.as_str());
+        of_step
+            .filter(|(_, step)| step.parse::<u8>().is_ok())
+            .map_or(name, |(queue, _)| queue)
+            .into()
+    }
+
+    /// The sorted set of what waits for its time.
+    pub(crate) fn schedule(&self) -> String {
+        format!("{}lovage:schedule", self.prefix)
     }
 
     /// The set of an exchange's bindings.
@@ -72,37 +87,6 @@ impl Keyspace {
         } else {
             format!("{prefix}{queue}{separator}{step}")
         }
-    }
-}
-
-/// Queues that are taken from, and the lists that they are made of.
-#[derive(Debug)]
-pub(super) struct Sources {
-    pub(super) queues: Vec<QueueName>,
-    /// Lists, and the number of each one's queue.
-    lists: Vec<(usize, String)>,
-}
-
-impl Sources {
-    pub(super) fn new(keys: &Keyspace, queues: Vec<QueueName>) -> Self {
-        let names: Vec<&str> = queues.iter().map(QueueName::as_str).collect();
-        let lists = keys.lists(&names);
-        Self { queues, lists }
-    }
-
-    /// The names of all lists.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.lists.iter().map(|(_, list)| list.clone()).collect()
-    }
-
-    /// The lists as they are asked in one turn: within each step the queues are rotated.
-    pub(super) fn in_turn(&self, rotation: usize) -> impl Iterator<Item = &(usize, String)> {
-        let queues = self.queues.len().max(1);
-        let turn = rotation % queues;
-        self.lists.chunks(queues).flat_map(move |step| {
-            let (before, after) = step.split_at_checked(turn).unwrap_or((step, &[]));
-            after.iter().chain(before)
-        })
     }
 }
 
@@ -140,8 +124,18 @@ mod tests {
     #[test]
     fn every_queue_is_asked_for_one_step_before_any_is_for_the_next() {
         let keys = Keyspace { priority_steps: vec![0, 5], ..Keyspace::default() };
-        let lists: Vec<_> = keys.lists(&["a", "b"]);
-        let names: Vec<_> = lists.iter().map(|(queue, name)| (*queue, &**name)).collect();
-        assert_eq!(names, [(0, "a"), (1, "b"), (0, "a\u{6}\u{16}5"), (1, "b\u{6}\u{16}5")]);
+        let lists: Vec<_> = keys.lists(&["a".into(), "b".into()]);
+        let names: Vec<_> = lists.iter().map(|(queue, name)| (queue.as_str(), &**name)).collect();
+        assert_eq!(names, [("a", "a"), ("b", "b"), ("a", "a\u{6}\u{16}5"), ("b", "b\u{6}\u{16}5")]);
+    }
+
+    #[test]
+    fn a_list_tells_its_queue() {
+        let keys = Keyspace { prefix: "acme:".to_owned(), ..Keyspace::default() };
+        for queue in ["q", "a\u{6}\u{16}b", ""] {
+            for priority in [0, 5, 9] {
+                assert_eq!(keys.queue(&keys.list(queue, priority)).as_str(), queue);
+            }
+        }
     }
 }

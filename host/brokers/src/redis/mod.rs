@@ -32,6 +32,7 @@
 
 mod broker;
 mod custody;
+mod discovery;
 mod fanout;
 mod intake;
 mod kept;
@@ -40,6 +41,7 @@ mod parts;
 mod routes;
 mod scripts;
 mod settle;
+mod turn;
 mod watch;
 
 pub use broker::{RedisBroker, RedisBrokerOptions};

@@ -1,12 +1,22 @@
 //! Settling in one step, where everything that a verdict writes is in one Redis.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use lovage_core::Closing;
 use lovage_core::ports::{PortError, Settle};
-use lovage_redis::ScriptPart;
+use lovage_redis::{Arguments, Call, Script, ScriptPart, Steps, Value};
 
 use super::RedisBroker;
-use super::broker::Ending;
+use super::broker::Inner;
+use super::parts;
+use super::scripts::Scripts;
+
+/// Bytes of arguments after which a batch is sent in another call.
+pub(super) const CALL_BYTES: usize = 8 << 20;
+
+/// Most closings or publications in one call: a script runs to its end before anybody else's.
+pub(super) const CALL_MAX: usize = 500;
 
 /// Makes verdicts true in one script: what others keep in the same database (each with a
 /// [`ScriptPart`] of its own), then what leaves, then the end of the delivery.
@@ -34,4 +44,108 @@ impl Settle for RedisSettle {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
         self.broker.end(&self.ending, batch).await
     }
+}
+
+/// A way to close deliveries: the parts that run, and the script made of them.
+#[derive(Debug)]
+pub(super) struct Ending {
+    script: Script,
+    parts: Vec<ScriptPart>,
+}
+
+impl Ending {
+    pub(super) fn new(scripts: &Scripts, parts: Vec<ScriptPart>) -> Self {
+        Self { script: scripts.settle(&parts), parts }
+    }
+}
+
+impl RedisBroker {
+    /// A way to settle: these parts first, then publications and disposal.
+    pub(super) fn ending(&self, first: Vec<ScriptPart>) -> Ending {
+        let Inner { keys, routes, custody, options, scripts, .. } = &*self.inner;
+        let mut all = first;
+        all.push(parts::publications(Arc::clone(keys), Arc::clone(routes)));
+        all.push(parts::disposal(Arc::clone(custody), options.kept_max));
+        Ending::new(scripts, all)
+    }
+
+    /// Makes closings true, each whole or not at all.
+    pub(super) async fn end(
+        &self,
+        ending: &Ending,
+        closings: &[Closing],
+    ) -> Vec<Result<(), PortError>> {
+        let inner = &*self.inner;
+        let publications = closings.iter().flat_map(|closing| &closing.publications);
+        if let Err(error) = inner.routes.read(&inner.outlet, &inner.keys, publications).await {
+            return repeated(error, closings.len());
+        }
+        let session = inner.custody.session();
+        if session.is_none() && closings.iter().all(|closing| closing.ledger.is_none()) {
+            return closings.iter().map(|_| Ok(())).collect();
+        }
+        // Without a session nothing is held; what the ledger granted is still to be handed back.
+        let session = session.unwrap_or_default();
+        let mut answers = Vec::with_capacity(closings.len());
+        let mut arguments = Arguments::default();
+        let mut rest = closings;
+        while !rest.is_empty() {
+            let mut call = ending.script.call();
+            call.bytes(session.as_bytes());
+            let (mut count, mut size) = (0, 0);
+            for closing in rest.iter().take(CALL_MAX) {
+                call.bytes(closing.receipt.0.to_string().as_bytes());
+                for part in &ending.parts {
+                    part.encode(closing, &mut arguments);
+                    size += arguments.size();
+                    call.group(&arguments);
+                }
+                count += 1;
+                if size >= CALL_BYTES {
+                    break;
+                }
+            }
+            let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            answers.extend(inner.end_some(&ending.script, &call, now).await);
+            rest = later;
+        }
+        answers
+    }
+}
+
+impl Inner {
+    async fn end_some(
+        &self,
+        script: &Script,
+        call: &Call,
+        closings: &[Closing],
+    ) -> Vec<Result<(), PortError>> {
+        let what = script.what();
+        let values = match self.outlet.call(script, call).await {
+            Ok(Value::Array(values)) if values.len() == closings.len() => values,
+            Ok(other) => {
+                let error = PortError::permanent(what, format!("unexpected answer {other:?}"));
+                return repeated(error, closings.len());
+            }
+            Err(error) => return repeated(error, closings.len()),
+        };
+        let answers: Vec<_> = values.iter().map(|value| Steps::answer(what, value)).collect();
+        let closed = closings.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.custody.closed(closed.map(|(closing, _)| closing.receipt));
+        answers
+    }
+}
+
+/// One error for each of a batch that failed together.
+fn repeated(error: PortError, count: usize) -> Vec<Result<(), PortError>> {
+    let (what, passing) = (error.to_string(), error.is_transient());
+    let mut all = vec![Err(error)];
+    all.resize_with(count, || {
+        Err(if passing {
+            PortError::Transient { what: what.clone(), source: None }
+        } else {
+            PortError::Permanent { what: what.clone(), source: None }
+        })
+    });
+    all
 }

@@ -7,8 +7,8 @@
 //!
 //! A server or a user that may not track is asked instead, at growing intervals.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lovage_core::ports::PortError;
@@ -29,13 +29,11 @@ const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 pub(super) struct Watch {
     link: Link,
     changed: Arc<Notify>,
-    look: RwLock<Arc<Pipeline>>,
-    schedule: String,
     refused: AtomicBool,
 }
 
 /// One wait, in as many steps as it takes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Patience {
     /// What the schedule began with when something was last to be taken.
     scheduled: Vec<u8>,
@@ -44,12 +42,7 @@ pub(super) struct Patience {
 }
 
 impl Watch {
-    pub(super) fn new(
-        address: &Address,
-        patience: Duration,
-        lists: &[String],
-        schedule: &str,
-    ) -> Result<Self, PortError> {
+    pub(super) fn new(address: &Address, patience: Duration) -> Result<Self, PortError> {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         let mut track = Cmd::new();
@@ -57,28 +50,29 @@ impl Watch {
         let mut options = LinkOptions::new("watch", patience);
         options.on_push = Some(Arc::new(move || told.notify_one()));
         options.greeting = vec![track];
-        let look = RwLock::new(Arc::new(look(lists, schedule)));
-        let (link, refused) = (Link::new(address, options)?, AtomicBool::new(false));
-        Ok(Self { link, changed, look, schedule: schedule.into(), refused })
+        let link = Link::new(address, options)?;
+        Ok(Self { link, changed, refused: AtomicBool::new(false) })
     }
 
-    /// Looks at these lists from now on, and wakes whoever waits.
-    pub(super) fn look_at(&self, lists: &[String]) {
-        let look = Arc::new(look(lists, &self.schedule));
-        *self.look.write().unwrap_or_else(PoisonError::into_inner) = look;
+    /// Wakes whoever waits: what is to be looked at has changed.
+    pub(super) fn wake(&self) {
         self.changed.notify_one();
     }
 
-    /// Waits until there may be something to take, at most until `end`. `false` when nothing was
-    /// seen until then.
-    pub(super) async fn wait(&self, patience: &mut Patience, end: Instant) -> bool {
+    /// Waits until there may be something in what is looked at, or in the schedule, at most until
+    /// `end`. `false` when nothing was seen until then.
+    pub(super) async fn wait(
+        &self,
+        look: &Pipeline,
+        patience: &mut Patience,
+        end: Instant,
+    ) -> bool {
         while Instant::now() < end {
             if self.refused.load(Ordering::Relaxed) {
                 patience.rest(end).await;
                 return true;
             }
-            let look = Arc::clone(&self.look.read().unwrap_or_else(PoisonError::into_inner));
-            match self.link.run_all("watching the queues", &look).await {
+            match self.link.run_all("watching the queues", look).await {
                 Ok(seen) if patience.shows_something(&seen) => {
                     patience.rest_after_strike(end).await;
                     return true;
@@ -100,16 +94,6 @@ impl Watch {
         }
         false
     }
-}
-
-/// What is asked: whether there is anything in the lists, and what the schedule begins with.
-fn look(lists: &[String], schedule: &str) -> Pipeline {
-    let mut look = Pipeline::new();
-    // A worker that left all its queues asks for a key that is never there.
-    let nothing = [format!("{schedule}:none")];
-    look.cmd("EXISTS").arg(if lists.is_empty() { &nothing[..] } else { lists });
-    look.cmd("ZRANGE").arg(schedule).arg(0).arg(0);
-    look
 }
 
 impl Patience {

@@ -20,19 +20,20 @@ mod lease;
 mod queue;
 mod schema;
 mod settle;
+mod taking;
 mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lovage_celery::{Route, encode_envelope, mark_redelivered};
-use lovage_core::ports::{Broker, Clock, PortError};
+use lovage_celery::mark_redelivered;
+use lovage_core::ports::{Broker, Clock, Demand, PortError};
 use lovage_core::{
-    Closing, Delivery, Disposal, Message, Publication, QueueName, Receipt, Timestamp,
+    Closing, Delivery, Disposal, Message, Publication, QueueName, QueueSource, Receipt, Timestamp,
 };
 use lovage_sqlite::Database;
 use tokio::sync::Notify;
@@ -41,10 +42,14 @@ use tracing::{info, warn};
 use lease::Leases;
 use queue::{Claim, Sent, Taken};
 pub use settle::SqliteSettle;
+use taking::Queues;
 use watch::Watch;
 
 /// The longest that [`Broker::sweep`] says may pass until the next one.
 const SWEEP_MAX: Duration = Duration::from_secs(5);
+
+/// The longest wait for something to take; whoever waits ends it sooner.
+const WATCH: Duration = Duration::from_mins(1);
 
 /// What a [`SqliteBroker`] needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +75,7 @@ impl SqliteBrokerSettings {
 /// A worker's session on a SQLite file.
 pub struct SqliteBroker {
     database: Database,
-    queues: Arc<[Queue]>,
+    queues: RwLock<Queues>,
     settings: SqliteBrokerSettings,
     leases: Leases,
     clock: Arc<dyn Clock>,
@@ -81,14 +86,10 @@ pub struct SqliteBroker {
     own: Notify,
     /// Which queue is asked first.
     turn: AtomicUsize,
+    /// When the next message is due, as far as the last take knows.
+    due: Mutex<Option<Timestamp>>,
     /// The message up to which leases were looked at for strays.
     looked_at: AtomicI64,
-}
-
-#[derive(Debug)]
-struct Queue {
-    id: i64,
-    name: QueueName,
 }
 
 /// What the session has, by the names it gave out.
@@ -102,8 +103,8 @@ struct Held {
 
 /// What an attempt to take came to.
 enum Take {
-    /// These, each with the number of its queue among ours; and when the next message is due.
-    Some(Vec<(usize, Taken)>, Option<Timestamp>),
+    /// These, each with its queue; and when the next message is due.
+    Some(Vec<(QueueName, Taken)>, Option<Timestamp>),
     /// The session is over.
     Over,
 }
@@ -135,18 +136,13 @@ impl SqliteBroker {
         let (names, own) = (settings.queues.clone(), leases.clone());
         let (queues, session) = database
             .write_unsynced("begin a session", move |connection| {
-                let queue = |name: QueueName| {
-                    Ok(Queue { id: queue::queue_id(connection, name.as_str())?, name })
-                };
-                let queues =
-                    names.into_iter().map(queue).collect::<rusqlite::Result<Arc<[_]>>>()?;
-                Ok((queues, own.begin(connection)?))
+                Ok((taking::number(connection, names)?, own.begin(connection)?))
             })
             .await?;
         let watch = Watch::new(database.log_path());
         Ok(Self {
             database,
-            queues,
+            queues: RwLock::new(queues),
             settings,
             leases,
             clock,
@@ -155,8 +151,13 @@ impl SqliteBroker {
             watch,
             own: Notify::new(),
             turn: AtomicUsize::new(0),
+            due: Mutex::default(),
             looked_at: AtomicI64::new(0),
         })
+    }
+
+    fn queues(&self) -> Queues {
+        Arc::clone(&self.queues.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -167,22 +168,32 @@ impl SqliteBroker {
         self.session.load(Ordering::Acquire)
     }
 
-    /// Takes what is there now; and when the next message is due.
-    async fn take(&self, most: usize) -> Result<(Vec<Delivery>, Option<Timestamp>), PortError> {
-        let (leases, queues, session) =
-            (self.leases.clone(), Arc::clone(&self.queues), self.session());
+    /// Takes what is there now, of each share in turn; and when the next message is due.
+    async fn take_shares(
+        &self,
+        shares: Vec<(Queues, usize)>,
+        most: usize,
+        bytes: u64,
+    ) -> Result<(Vec<Delivery>, Option<Timestamp>), PortError> {
+        let (leases, session) = (self.leases.clone(), self.session());
         let (now, turn) = (self.clock.now(), self.turn.fetch_add(1, Ordering::Relaxed));
         let take = move |connection: &rusqlite::Connection| {
             if !leases.lives(connection, session)? {
                 return Ok(Take::Over);
             }
             let (_, next) = queue::show_due(connection, now)?;
-            let mut all = Vec::new();
-            for offset in 0..queues.len() {
-                let number = turn.wrapping_add(offset) % queues.len();
-                let Some(queue) = queues.get(number).filter(|_| all.len() < most) else { break };
-                let taken = queue::take(connection, queue.id, session, most - all.len())?;
-                all.extend(taken.into_iter().map(|taken| (number, taken)));
+            let (mut all, mut room) = (Vec::new(), bytes);
+            for (queues, share) in &shares {
+                let enough = most.min(all.len().saturating_add(*share));
+                for offset in 0..queues.len() {
+                    let queue = queues.get(turn.wrapping_add(offset) % queues.len());
+                    let wanted = enough.saturating_sub(all.len());
+                    let Some(queue) = queue.filter(|_| wanted > 0 && room > 0) else { break };
+                    let taken = queue::take(connection, queue.id, session, wanted)?;
+                    let size: u64 = taken.iter().map(|taken| taken.payload.len() as u64).sum();
+                    room = room.saturating_sub(size);
+                    all.extend(taken.into_iter().map(|taken| (queue.name.clone(), taken)));
+                }
             }
             Ok(Take::Some(all, next))
         };
@@ -196,24 +207,24 @@ impl SqliteBroker {
         }
     }
 
-    fn hand_out(&self, taken: Vec<(usize, Taken)>) -> Vec<Delivery> {
+    fn hand_out(&self, taken: Vec<(QueueName, Taken)>) -> Vec<Delivery> {
         let mut held = self.held();
-        let mut hand_out = |(queue, Taken { claim, payload }): (usize, Taken)| {
+        let hand_out = |(queue, Taken { claim, payload }): (QueueName, Taken)| {
             held.last += 1;
             let receipt = Receipt(held.last);
             held.claims.insert(receipt, claim);
             let redelivered = claim.deliveries > 1;
             let marked =
                 if redelivered { mark_redelivered(&payload).map(Bytes::from) } else { None };
-            Some(Delivery {
-                queue: self.queues.get(queue)?.name.clone(),
+            Delivery {
+                queue,
                 receipt,
                 message: Message::Envelope(marked.unwrap_or(payload)),
                 redelivered,
                 deliveries: claim.deliveries,
-            })
+            }
         };
-        taken.into_iter().filter_map(&mut hand_out).collect()
+        taken.into_iter().map(hand_out).collect()
     }
 
     /// Begins a session in place of one that is over; returns what that one held.
@@ -229,8 +240,8 @@ impl SqliteBroker {
     }
 
     /// Whether there may be something to take, asked without locking the file.
-    async fn is_waiting(&self) -> Result<bool, PortError> {
-        let queues = Arc::clone(&self.queues);
+    async fn is_waiting(&self, queues: &Queues) -> Result<bool, PortError> {
+        let queues = Arc::clone(queues);
         let look = move |connection: &rusqlite::Connection| {
             for queue in queues.iter() {
                 if queue::is_waiting(connection, queue.id)? {
@@ -242,8 +253,13 @@ impl SqliteBroker {
         self.database.read("look for messages", look).await
     }
 
-    /// Waits until there may be something to take: written by others, by ourselves, or due.
-    async fn wait(&self, until: Instant, due: Option<Timestamp>) -> Result<(), PortError> {
+    /// Waits until there may be something in these queues: written by others, by ourselves, or due.
+    async fn wait(
+        &self,
+        queues: &Queues,
+        until: Instant,
+        due: Option<Timestamp>,
+    ) -> Result<(), PortError> {
         loop {
             let rest = until.saturating_duration_since(Instant::now());
             let due = due.map_or(Duration::MAX, |due| due.until(self.clock.now()));
@@ -254,26 +270,9 @@ impl SqliteBroker {
                 () = self.own.notified() => return Ok(()),
                 () = self.watch.time_to_look(rest.min(due)) => {}
             }
-            if self.is_waiting().await? {
+            if self.is_waiting(queues).await? {
                 return Ok(());
             }
-        }
-    }
-
-    fn encode(publication: &Publication) -> Sent {
-        let tag = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
-        let route = Route {
-            exchange: &publication.exchange,
-            routing_key: &publication.routing_key,
-            priority: publication.priority,
-            delivery_tag: &tag.to_string(),
-        };
-        Sent {
-            // kombu keeps bindings of exchanges in its processes' memory only; in Celery's own
-            // configuration a queue's name and its routing key are the same.
-            queue: publication.routing_key.clone(),
-            payload: encode_envelope(&publication.parts, route),
-            due: publication.not_before,
         }
     }
 }
@@ -283,16 +282,45 @@ impl Broker for SqliteBroker {
     async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
         let until = Instant::now() + wait;
         loop {
-            let (taken, due) = self.take(most).await?;
+            let queues = self.queues();
+            let shares = vec![(Arc::clone(&queues), most)];
+            let (taken, due) = self.take_shares(shares, most, u64::MAX).await?;
             if !taken.is_empty() || most == 0 || Instant::now() >= until {
                 return Ok(taken);
             }
-            self.wait(until, due).await?;
+            self.wait(&queues, until, due).await?;
         }
     }
 
+    async fn take(&self, demand: &Demand<'_>) -> Result<Vec<Delivery>, PortError> {
+        let shares = taking::shares(&self.queues(), demand);
+        let (taken, due) = self.take_shares(shares, demand.most, demand.bytes).await?;
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
+        Ok(taken)
+    }
+
+    async fn watch(&self, demand: &Demand<'_>) -> Result<(), PortError> {
+        let shares = taking::shares(&self.queues(), demand);
+        let queues = shares.iter().flat_map(|(queues, _)| queues.iter().cloned()).collect();
+        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wait(&queues, Instant::now() + WATCH, due).await
+    }
+
+    async fn take_from(&self, queues: &[QueueSource]) -> Result<(), PortError> {
+        let names = queues.iter().map(|source| source.queue.clone()).collect();
+        let number = move |connection: &rusqlite::Connection| taking::number(connection, names);
+        let queues = self.database.write_unsynced("change queues", number).await?;
+        *self.queues.write().unwrap_or_else(PoisonError::into_inner) = queues;
+        self.own.notify_one();
+        Ok(())
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, PortError> {
+        self.database.read("look for queues", queue::names).await
+    }
+
     async fn publish(&self, messages: &[Publication]) -> Result<(), PortError> {
-        let sent: Vec<_> = messages.iter().map(Self::encode).collect();
+        let sent: Vec<_> = messages.iter().map(Sent::of).collect();
         let now = self.clock.now();
         let publish = move |connection: &rusqlite::Connection| {
             sent.iter().try_for_each(|sent| queue::put(connection, sent, now))

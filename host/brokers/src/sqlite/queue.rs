@@ -1,7 +1,8 @@
 //! The statements: taking, putting, ending and keeping messages, each inside a caller's transaction.
 
 use bytes::Bytes;
-use lovage_core::{Disposal, Kept, TaskId, TaskName, Timestamp};
+use lovage_celery::{Route, encode_envelope};
+use lovage_core::{Disposal, Kept, Publication, QueueName, TaskId, TaskName, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -32,6 +33,26 @@ pub(super) struct Sent {
     pub(super) due: Option<Timestamp>,
 }
 
+impl Sent {
+    /// A message as it is put into its queue.
+    pub(super) fn of(publication: &Publication) -> Self {
+        let tag = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
+        let route = Route {
+            exchange: &publication.exchange,
+            routing_key: &publication.routing_key,
+            priority: publication.priority,
+            delivery_tag: &tag.to_string(),
+        };
+        Self {
+            // kombu keeps bindings of exchanges in its processes' memory only; in Celery's own
+            // configuration a queue's name and its routing key are the same.
+            queue: publication.routing_key.clone(),
+            payload: encode_envelope(&publication.parts, route),
+            due: publication.not_before,
+        }
+    }
+}
+
 /// The number of a queue, which is made if it is missing.
 pub(super) fn queue_id(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     let find = "SELECT id FROM kombu_queue WHERE name = ?1";
@@ -42,6 +63,13 @@ pub(super) fn queue_id(connection: &Connection, name: &str) -> rusqlite::Result<
             connection.prepare_cached("INSERT INTO kombu_queue (name) VALUES (?1)")?.insert([name])
         }
     }
+}
+
+/// The names of all queues.
+pub(super) fn names(connection: &Connection) -> rusqlite::Result<Vec<QueueName>> {
+    let mut statement = connection.prepare_cached("SELECT name FROM kombu_queue ORDER BY name")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| name.map(QueueName::from)).collect()
 }
 
 /// Takes up to `most` messages from a queue for a session, the longest waiting first.

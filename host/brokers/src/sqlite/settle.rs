@@ -93,7 +93,7 @@ impl SqliteBroker {
         let held = self.held();
         let ending = |closing: &Closing| Ending {
             claim: held.claims.get(&closing.receipt).copied(),
-            sent: closing.publications.iter().map(Self::encode).collect(),
+            sent: closing.publications.iter().map(Sent::of).collect(),
             closing: closing.clone(),
         };
         batch.iter().map(ending).collect()

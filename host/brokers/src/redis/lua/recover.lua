@@ -1,10 +1,8 @@
--- ARGV: session, the number that a lost call began with, the number that the next one begins with,
--- the lists in order. Returns what the lost call took, if it took anything, as reserve.lua does with
--- receipts added; it takes nothing any more, should it arrive only now.
+-- ARGV: session, the number that a lost call began with, the number that the next one begins with.
+-- Returns what the lost call took, if it took anything, as reserve.lua does with receipts added and
+-- lists by their names; it takes nothing any more, should it arrive only now.
 local hash = inflight(ARGV[1])
 if not alive(ARGV[1]) then return -1 end
-local numbers = {}
-for index = 4, #ARGV do numbers[ARGV[index]] = index - 4 end
 redis.call('HDEL', hash, 'next')
 redis.call('HSET', hash, 'next', ARGV[3])
 local found = { next_due() }
@@ -12,7 +10,7 @@ for number = tonumber(ARGV[2]), ARGV[3] - 1 do
   local entry = redis.call('HGET', hash, string.format('%.0f', number))
   if entry then
     local deliveries, list, message = open(entry)
-    for _, value in ipairs({ number, numbers[list] or 0, deliveries, message }) do
+    for _, value in ipairs({ number, list, deliveries, message }) do
       found[#found + 1] = value
     end
   end
