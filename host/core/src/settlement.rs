@@ -95,6 +95,8 @@ pub enum ParkReason {
     /// What follows it is of a form that this version cannot send; the text says which. It was not
     /// run, because a call whose links are lost would be done by halves.
     Unsupported(String),
+    /// Its message names another tenant than the one that owns its queue.
+    TenantMismatch,
 }
 
 /// The form in which a ledger keeps settlements.

@@ -69,6 +69,8 @@ pub struct ExecutorState {
     pub in_flight: usize,
     /// The most attempts that were ever in it at once.
     pub in_flight_peak: usize,
+    /// Modules that it has loaded.
+    pub modules: usize,
     /// Bytes that wait to be written to it.
     pub queued_bytes: usize,
     /// Attempts that ended in it, over all its processes.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lovage_core::frames::{self, FrameError, HostReply, ModuleNumber, ToExecutor};
-use lovage_core::{Death, Digest, JobNumber, Json, Limits, Outcome, Report, TaskId};
+use lovage_core::{Death, Digest, JobNumber, Json, Limits, Outcome, Report, TaskId, TenantId};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, oneshot};
 
 use crate::accounting::Suspect;
+use crate::options::Options;
 use crate::request::Request;
 
 /// Host calls of one attempt that may be unanswered at once. A guest has one thread; the rest is
@@ -82,6 +83,16 @@ pub(crate) enum Admission {
     Broken(&'static str),
 }
 
+/// A module as an executor has it.
+struct Loaded {
+    number: ModuleNumber,
+    /// Whether it is loaded, as far as the executor has not said otherwise.
+    ready: bool,
+    /// Attempts that run in it.
+    in_flight: usize,
+    used: u64,
+}
+
 /// One executor process that is ready.
 pub(crate) struct Live {
     /// The process.
@@ -95,8 +106,13 @@ pub(crate) struct Live {
     /// The module that was run last.
     pub(crate) last_module: Option<Digest>,
     jobs: FxHashMap<JobNumber, Slot>,
-    /// Whether each module is loaded, as far as the executor has not said otherwise.
-    modules: FxHashMap<Digest, (ModuleNumber, bool)>,
+    /// Whose attempts are in it, or were in it last.
+    pub(crate) tenant: Option<TenantId>,
+    modules: FxHashMap<Digest, Loaded>,
+    /// Modules that are loaded.
+    loaded: usize,
+    /// Counts up with every attempt: tells which module was used when.
+    tick: u64,
     /// The modules by their numbers.
     digests: Vec<Digest>,
 }
@@ -111,7 +127,10 @@ impl Live {
             wakes,
             last_module: None,
             jobs: FxHashMap::default(),
+            tenant: None,
             modules: FxHashMap::default(),
+            loaded: 0,
+            tick: 0,
             digests: Vec::new(),
         }
     }
@@ -128,24 +147,31 @@ impl Live {
     pub(crate) fn send(
         &mut self,
         request: &Request<'_>,
-        grace: Duration,
+        options: &Options,
     ) -> Result<oneshot::Receiver<Report>, Refusal> {
         if self.jobs.contains_key(&request.number) {
             return Err(Refusal::not_started("an attempt of this number is running"));
         }
         let digest = request.module.digest;
-        let module = self.load(digest, &request.module.compiled)?;
+        let module = self.load(digest, &request.module.compiled, options.modules_max)?;
         request
             .append(&mut self.outgoing, module)
             .map_err(|error| Refusal::new(Death::ArgumentsTooLarge, error.to_string()))?;
         self.last_module = Some(digest);
+        if self.jobs.is_empty() && self.tenant.as_ref() != request.tenant() {
+            self.tenant = request.tenant().cloned();
+        }
+        self.tick += 1;
+        if let Some(loaded) = self.modules.get_mut(&digest) {
+            (loaded.in_flight, loaded.used) = (loaded.in_flight + 1, self.tick);
+        }
         let (caller, report) = oneshot::channel();
         let slot = Slot {
             caller: Some(caller),
             task: request.task_id().cloned(),
             limits: request.limits,
             module,
-            due: Instant::now() + request.limits.time.saturating_add(grace).min(WAIT_MAX),
+            due: Instant::now() + request.limits.time.saturating_add(options.grace).min(WAIT_MAX),
             calls: 0,
             ending: false,
         };
@@ -154,9 +180,15 @@ impl Live {
         Ok(report)
     }
 
-    /// The module's number; queues the order to load it if it is not loaded.
-    fn load(&mut self, digest: Digest, compiled: &Path) -> Result<ModuleNumber, Refusal> {
-        let known = self.modules.get(&digest).copied();
+    /// The module's number; queues the order to load it if it is not loaded, and first the order to
+    /// forget another if there are `most`.
+    fn load(
+        &mut self,
+        digest: Digest,
+        compiled: &Path,
+        most: usize,
+    ) -> Result<ModuleNumber, Refusal> {
+        let known = self.modules.get(&digest).map(|it| (it.number, it.ready));
         if let Some((module, true)) = known {
             return Ok(module);
         }
@@ -170,20 +202,47 @@ impl Live {
         let Some(path) = path.to_str() else {
             return Err(Refusal::not_started("the path of the compiled module is no UTF-8"));
         };
+        if self.loaded >= most.max(1) {
+            self.unload_one();
+        }
         frames::append(&mut self.outgoing, &ToExecutor::Load { module, path })
             .map_err(|error| Refusal::not_started(error.to_string()))?;
-        if known.is_none() {
+        if let Some(known) = self.modules.get_mut(&digest) {
+            known.ready = true;
+        } else {
             self.digests.push(digest);
+            let loaded = Loaded { number: module, ready: true, in_flight: 0, used: 0 };
+            self.modules.insert(digest, loaded);
         }
-        self.modules.insert(digest, (module, true));
+        self.loaded += 1;
         Ok(module)
+    }
+
+    /// Queues the order to forget the module that was not used for the longest time, if there is one
+    /// that does not run.
+    fn unload_one(&mut self) {
+        let idle = self.modules.values_mut().filter(|it| it.ready && it.in_flight == 0);
+        let Some(oldest) = idle.min_by_key(|it| it.used) else { return };
+        oldest.ready = false;
+        self.loaded -= 1;
+        // A frame of this size always fits.
+        let frame = ToExecutor::Unload { module: oldest.number };
+        let _ = frames::append(&mut self.outgoing, &frame);
+    }
+
+    /// Modules that are loaded.
+    pub(crate) fn loaded(&self) -> usize {
+        self.loaded
     }
 
     /// A module was not loaded: everyone who waits for it is told, and the next attempt asks again.
     /// `false` when it was never asked for.
     pub(crate) fn not_loaded(&mut self, module: ModuleNumber, why: &str, grace: Duration) -> bool {
         let Some(digest) = self.digests.get(module.0 as usize) else { return false };
-        self.modules.insert(*digest, (module, false));
+        if let Some(loaded) = self.modules.get_mut(digest).filter(|it| it.ready) {
+            loaded.ready = false;
+            self.loaded -= 1;
+        }
         let due = Instant::now() + grace;
         for slot in self.jobs.values_mut().filter(|slot| slot.module == module) {
             slot.ending = true;
@@ -204,7 +263,12 @@ impl Live {
 
     /// Takes out the attempt that has ended.
     pub(crate) fn finish(&mut self, job: JobNumber) -> Option<Slot> {
-        self.jobs.remove(&job)
+        let slot = self.jobs.remove(&job)?;
+        let digest = self.digests.get(slot.module.0 as usize);
+        if let Some(loaded) = digest.and_then(|digest| self.modules.get_mut(digest)) {
+            loaded.in_flight = loaded.in_flight.saturating_sub(1);
+        }
+        Some(slot)
     }
 
     /// Queues the order to end an attempt, once. `false` when it is not here.

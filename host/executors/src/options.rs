@@ -20,6 +20,10 @@ pub struct Options {
     pub slots: u32,
     /// The largest memory limit that any attempt has, in bytes. Default: that of [`Limits`].
     pub memory_bytes_max: u64,
+    /// Modules that one executor has loaded at most; the one that was not used for the longest time
+    /// goes, unless it runs. Each is about 0.3 MiB of its memory, most of it shared with the other
+    /// executors. Default: 1,000.
+    pub modules_max: usize,
     /// Bytes queued for one executor above which it gets no further attempt until it has read some.
     /// Twice as many may be held: one part queued, one being written. Default: 4 MiB.
     pub queue_bytes_max: usize,
@@ -47,6 +51,7 @@ impl Options {
             processes: std::thread::available_parallelism().map_or(1, usize::from),
             slots: 1_000,
             memory_bytes_max: Limits::default().memory_bytes,
+            modules_max: 1_000,
             queue_bytes_max: 4 << 20,
             call_bytes_max: FRAME_BYTES_MAX,
             start_time: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::accounting::{Cause, ExecutorState, Loss};
 use crate::jobs::{Live, Refusal, Slot, killed};
 use crate::options::Options;
-use crate::placement::{Candidate, choose};
+use crate::placement::{Candidate, choose, home};
 use crate::request::Request;
 
 /// Losses that are kept for whoever asks; the oldest go first.
@@ -162,18 +162,20 @@ impl Pool {
             return Err(Refusal::not_started("the worker is stopping"));
         }
         let digest = request.module.digest;
+        let home = request.tenant().map(|tenant| home(tenant, self.seats.len()));
         let candidates = self.seats.iter().enumerate().filter_map(|(seat, at)| {
             let live = at.live.as_ref()?;
             let in_flight = live.in_flight();
             let takes = in_flight < options.slots.max(1) as usize
                 && live.outgoing.len() < options.queue_bytes_max.max(1);
-            let warm = live.last_module == Some(digest);
-            takes.then_some(Candidate { seat, in_flight, warm })
+            let foreign = in_flight > 0 && live.tenant.as_ref() != request.tenant();
+            let warm = live.last_module == Some(digest) || home == Some(seat);
+            takes.then_some(Candidate { seat, in_flight, warm, foreign })
         });
         let Some(seat) = choose(candidates) else { return Ok(None) };
         let Some(at) = self.seats.get_mut(seat) else { return Ok(None) };
         let Some(live) = at.live.as_mut() else { return Ok(None) };
-        let report = live.send(request, options.grace)?;
+        let report = live.send(request, options)?;
         at.in_flight_peak = at.in_flight_peak.max(live.in_flight());
         Ok(Some(Placed { seat, report }))
     }
@@ -234,6 +236,7 @@ impl Pool {
                 process: seat.live.as_ref().map(|live| live.process),
                 in_flight: seat.live.as_ref().map_or(0, Live::in_flight),
                 in_flight_peak: seat.in_flight_peak,
+                modules: seat.live.as_ref().map_or(0, Live::loaded),
                 queued_bytes: seat.live.as_ref().map_or(0, |live| live.outgoing.len()),
                 finished: seat.finished,
                 started: seat.started,

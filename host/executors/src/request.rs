@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lovage_core::frames::{self, Attempt, Entry, FrameError, ModuleNumber, Run, Share, ToExecutor};
-use lovage_core::{Job, JobNumber, Limits, Module, TaskId, Timestamp};
+use lovage_core::{Job, JobNumber, Limits, Module, TaskId, TenantId, Timestamp};
 
 /// The limits under which a module says what it is: no more than a catalog needs, because nobody has
 /// agreed to run it yet.
@@ -48,6 +48,11 @@ impl<'a> Request<'a> {
     /// The id of the call that this is an attempt of.
     pub(crate) fn task_id(&self) -> Option<&'a TaskId> {
         self.job.map(|job| &job.invocation.id)
+    }
+
+    /// Whose it is; `None` when a module is asked for its manifest.
+    pub(crate) fn tenant(&self) -> Option<&'a TenantId> {
+        self.job.map(|job| &job.tenant.id)
     }
 
     /// Bytes of its arguments.

@@ -106,6 +106,11 @@ impl Places {
         Ok(())
     }
 
+    /// Forgets a module. Its code stays for as long as attempts run in it.
+    pub(crate) fn unload(&mut self, module: ModuleNumber) {
+        self.modules.remove(&module);
+    }
+
     /// Gives an attempt its place; it has its first turn soon.
     pub(crate) fn begin(&mut self, frame: &[u8], run: &Run<'_>) -> Result<(), ServeError> {
         if self.jobs.contains_key(&run.job) {

@@ -181,6 +181,7 @@ impl Server {
                 let error = error.map(|error| format!("{error:#}"));
                 self.link.say(&FromExecutor::Loaded { module, error: error.as_deref() })?;
             }
+            ToExecutor::Unload { module } => places.unload(module),
             ToExecutor::Run(run) => places.begin(frame, &run)?,
             ToExecutor::Cancel { job, death } => places.cancel(job, death),
             ToExecutor::Reply { job, call, reply } => self.link.reply(job, call, reply),

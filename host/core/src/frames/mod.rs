@@ -54,6 +54,11 @@ pub enum ToExecutor<'a> {
         /// Where it is.
         path: &'a str,
     },
+    /// Forget a module; attempts that run in it go on. Its number may be loaded again.
+    Unload {
+        /// Its number.
+        module: ModuleNumber,
+    },
     /// Run an attempt; answered by `Done`.
     #[serde(borrow)]
     Run(Run<'a>),

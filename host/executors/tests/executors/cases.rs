@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::ports::Sandbox;
-use lovage_core::{Death, Json, Limits, Outcome, Timestamp};
+use lovage_core::{Death, Json, Limits, Outcome, Tenant, Timestamp};
 use lovage_executors::Options;
 
 use crate::Test;
@@ -24,6 +24,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("arguments_above_their_limit_are_not_sent", || Box::pin(large_arguments())),
     ("a_number_runs_once", || Box::pin(number_twice())),
     ("a_module_that_does_not_load_is_no_attempt_and_is_asked_for_again", || Box::pin(unloadable())),
+    ("modules_beyond_the_bound_are_unloaded_and_loaded_again", || Box::pin(unloaded())),
+    ("an_executor_serves_one_tenant_while_there_are_enough", || Box::pin(tenants())),
     ("a_module_says_what_it_is", || Box::pin(describe())),
     ("host_calls_are_answered_side_by_side", || Box::pin(calls())),
     ("a_dropped_attempt_is_cancelled_in_its_executor", || Box::pin(dropped())),
@@ -122,6 +124,53 @@ async fn unloadable() {
     job.invocation.task = "echo".into();
     assert_eq!(value(&executors.run(number(), &job).await.outcome), "[1, 2]");
     assert_eq!(executors.states()[0].lost, 0);
+    executors.stop().await;
+}
+
+/// The executor checks that what runs is loaded, and that nothing is loaded twice.
+async fn unloaded() {
+    let options = Options { modules_max: 3, ..options("plain", 1) };
+    let executors = start_with(options, 1).await;
+    let of = |digest: u8, task: &str| {
+        let mut job = job(task);
+        job.module = Arc::new(module(digest, "/m.cwasm"));
+        job
+    };
+    let held = spawn(&executors, of(0, "hold"));
+    until("it is in flight", || in_flight(&executors) == 1).await;
+    for round in 0..3 {
+        for digest in 1..=8 {
+            let outcome = executors.run(number(), &of(digest, "echo")).await.outcome;
+            assert_eq!(value(&outcome), "[1, 2]", "{round} {digest}");
+            assert!(executors.states()[0].modules <= 3);
+        }
+    }
+    executors.run(number(), &of(0, "release")).await;
+    assert_eq!(value(&held.await.unwrap().outcome), "\"released\"");
+    assert_eq!(executors.states()[0].lost, 0);
+    executors.stop().await;
+}
+
+async fn tenants() {
+    let executors = start(options("plain", 2)).await;
+    let of = |tenant: &str| {
+        let mut job = job("hold");
+        job.tenant = Arc::new(Tenant::new(tenant.parse().unwrap()));
+        job
+    };
+    let mut held = vec![spawn(&executors, of("a"))];
+    until("a is in flight", || in_flight(&executors) == 1).await;
+    held.push(spawn(&executors, of("b")));
+    until("b is in flight", || in_flight(&executors) == 2).await;
+    held.extend((0..10).map(|_| spawn(&executors, of("a"))));
+    until("all are in flight", || in_flight(&executors) == 12).await;
+    let mut seats: Vec<_> = executors.states().iter().map(|at| at.in_flight).collect();
+    seats.sort_unstable();
+    assert_eq!(seats, [1, 11], "each has an executor of its own");
+    held.push(spawn(&executors, of("c")));
+    until("c shares the one with fewer", || executors.states().iter().all(|at| at.in_flight >= 2))
+        .await;
+    drop(held);
     executors.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! An executor without an engine: what it does with a task is in the task's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -17,12 +17,21 @@ struct Fake {
     held: BTreeMap<JobNumber, bool>,
     /// Every death that a `Cancel` named.
     cancels: Vec<Death>,
+    loaded: HashSet<frames::ModuleNumber>,
+    /// Modules that it was told to forget.
+    gone: HashSet<frames::ModuleNumber>,
 }
 
 /// Runs as an executor of this behaviour: `plain`, or one that fails at start.
 pub(crate) fn run(behaviour: &str) -> ExitCode {
     lovage_executors::confine(lovage_executors::NICE).unwrap();
-    let mut fake = Fake { outgoing: Vec::new(), held: BTreeMap::new(), cancels: Vec::new() };
+    let mut fake = Fake {
+        outgoing: Vec::new(),
+        held: BTreeMap::new(),
+        cancels: Vec::new(),
+        loaded: HashSet::new(),
+        gone: HashSet::new(),
+    };
     match behaviour.split_once(':').unwrap_or((behaviour, "")) {
         ("dead", _) => panic!("no executor\x1b[2J today"),
         ("mute", _) => fake.never_again(),
@@ -57,10 +66,21 @@ impl Fake {
                     ToExecutor::Hello { protocol, .. } => assert_eq!(protocol, PROTOCOL),
                     ToExecutor::Load { module, path } => {
                         assert!(path.starts_with('/'), "{path}");
+                        assert!(self.loaded.insert(module), "loaded once");
+                        self.gone.remove(&module);
                         let error = path.contains("unloadable").then_some("no such file");
+                        if error.is_some() {
+                            self.loaded.remove(&module);
+                        }
                         self.say(&FromExecutor::Loaded { module, error });
                     }
-                    ToExecutor::Run(run) => self.run(&run),
+                    ToExecutor::Unload { module } => {
+                        assert!(self.loaded.remove(&module) && self.gone.insert(module));
+                    }
+                    ToExecutor::Run(run) => {
+                        assert!(!self.gone.contains(&run.module), "it is loaded");
+                        self.run(&run);
+                    }
                     ToExecutor::Cancel { job, death } => {
                         self.cancels.push(death);
                         if self.held.get(&job) == Some(&true) {
