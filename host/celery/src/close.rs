@@ -194,12 +194,18 @@ impl<'a> Close<'a> {
                 let detail = "the key was used before, with other arguments".to_owned();
                 (MISMATCH, detail, self.mismatch())
             }
+            // Nobody is told: the id may be another tenant's call.
+            ParkReason::TenantMismatch => {
+                let detail = "the message names another tenant than its queue's".into();
+                (TENANT_MISMATCH, detail, Vec::new())
+            }
             ParkReason::Unsupported(what) => {
                 let detail = "what follows the call cannot be sent by this version".into();
                 (what.as_str(), detail, Vec::new())
             }
         };
-        let kind = if reason == MISMATCH { KeptKind::Dead } else { KeptKind::Parked };
+        let is_dead = matches!(reason, MISMATCH | TENANT_MISMATCH);
+        let kind = if is_dead { KeptKind::Dead } else { KeptKind::Parked };
         let kept = self.kept(kind, reason, detail);
         self.closing(results, Vec::new(), Disposal::Keep(Box::new(kept)))
     }
@@ -329,6 +335,9 @@ impl<'a> Close<'a> {
 /// no parked call: nobody can make it right.
 const MISMATCH: &str = "idempotency-mismatch";
 
+/// The reason under which a message is kept that names another tenant than the one that owns its queue.
+const TENANT_MISMATCH: &str = "tenant-mismatch";
+
 /// Each way to die that can be told by its exception alone.
 const DEATHS: [Death; 12] = [
     Death::OutOfFuel,
@@ -351,5 +360,13 @@ fn reason_of(failure: &Failure) -> &'static str {
         let (module, name) = death.exception();
         name == failure.exception_type && failure.exception_module.as_deref() == Some(module)
     };
-    DEATHS.iter().find(matches).map_or("failed", |death| death.as_str())
+    match failure.exception_type.as_str() {
+        "ArgumentsInvalid" if is_ours(failure) => "arguments-invalid",
+        "TenantMismatch" if is_ours(failure) => TENANT_MISMATCH,
+        _ => DEATHS.iter().find(matches).map_or("failed", |death| death.as_str()),
+    }
+}
+
+fn is_ours(failure: &Failure) -> bool {
+    failure.exception_module.as_deref() == Some("lovage.exceptions")
 }

@@ -1,5 +1,6 @@
 //! A folder of modules becomes the tasks of a worker.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use lovage_core::ports::Sandbox;
-use lovage_core::{Manifest, Module, Outcome, Report, TaskSpec};
+use lovage_core::{Manifest, Module, Outcome, Report, TaskSpec, TenantId, Tenants};
 use lovage_sandbox::{Compiled, Compiler, ModuleKind};
-use lovage_worker::Modules;
+use lovage_worker::{Modules, Route, check_schema};
 use tracing::{error, info};
 
 /// Module files that are read whole at most.
@@ -29,26 +30,45 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles and describes every module of a folder, and adds its tasks. A module that cannot be used
-/// is told and left out: its neighbours' tasks are not to wait for it.
+/// Compiles and describes every module of a folder, and adds its tasks: those of the folder itself
+/// as the default tenant's, and those of a folder inside it that has a tenant's name as that tenant's.
+/// A module that cannot be used is told and left out: its neighbours' tasks are not to wait for it.
 ///
 /// Returns how many were left out.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// When a folder cannot be read.
 pub(crate) async fn load_folder(
     folder: &Path,
     compiler: &Compiler,
     sandbox: &dyn Sandbox,
     modules: &Modules,
+    tenants: &Tenants,
 ) -> anyhow::Result<usize> {
-    let files = files(folder)?;
-    let progress = progress(files.len());
+    let mut all = files(folder)?.into_iter().map(|file| (None, file)).collect::<Vec<_>>();
+    for tenant in tenants.all() {
+        let own = folder.join(tenant.id.as_str());
+        if !tenant.id.is_default() && own.is_dir() {
+            all.extend(files(&own)?.into_iter().map(|file| (Some(tenant.id.clone()), file)));
+        }
+    }
+    let progress = progress(all.len());
+    let mut routes: BTreeMap<TenantId, Vec<Route>> = BTreeMap::new();
     let mut left_out = 0;
-    for file in &files {
+    for (tenant, file) in &all {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         progress.set_message(name.clone());
-        match load(file, compiler, sandbox, modules).await {
+        let loaded = load(file, compiler, sandbox).await.and_then(|module| {
+            match tenant {
+                None => modules.add(&module)?,
+                Some(tenant) => {
+                    let route = Route { module: Arc::clone(&module), canary: None };
+                    routes.entry(tenant.clone()).or_default().push(route);
+                }
+            }
+            Ok(module)
+        });
+        match loaded {
             Ok(module) => {
                 let (digest, tasks) = (module.digest.short(), module.manifest.tasks.len());
                 info!(module = name, digest, tasks, "Loaded a module");
@@ -60,6 +80,12 @@ pub(crate) async fn load_folder(
         }
         progress.inc(1);
     }
+    for (tenant, routes) in routes {
+        for conflict in modules.replace(&tenant, &routes) {
+            left_out += 1;
+            error!(tenant.id = %tenant, error = %conflict, "Left out a module");
+        }
+    }
     progress.finish_and_clear();
     Ok(left_out)
 }
@@ -68,16 +94,15 @@ async fn load(
     file: &Path,
     compiler: &Compiler,
     sandbox: &dyn Sandbox,
-    modules: &Modules,
 ) -> anyhow::Result<Arc<Module>> {
     let size = tokio::fs::metadata(file).await.context("cannot be read")?.len();
     anyhow::ensure!(size <= MODULE_BYTES_MAX, "has {size} bytes; {MODULE_BYTES_MAX} are allowed");
     let wasm = tokio::fs::read(file).await.context("cannot be read")?;
     let compiled = compiler.compile(&wasm).await?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let module = Arc::new(describe(compiled, &stem, sandbox).await?);
-    modules.add(&module)?;
-    Ok(module)
+    let module = describe(compiled, &stem, sandbox).await?;
+    module.manifest.tasks.iter().try_for_each(check_schema)?;
+    Ok(Arc::new(module))
 }
 
 /// The module with its manifest: the one it carries, or what its catalog says. A command says

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use lovage_core::QueueSource;
 use lovage_core::ports::{Broker, Clock, Fanout, KeptMessages, ResultBackend, SharedRates};
 use lovage_executors::Executors;
 use lovage_worker::{
@@ -56,6 +55,7 @@ impl Operating {
         let settings = OperationSettings {
             slots: config.operations.autoscale.map_or(config.slots, |(least, _)| least),
             slots_max: ports.slots_max,
+            queues: config.queues.clone(),
             rates: config.operations.rates.clone(),
             shared_rates: ports.shared_rates,
         };
@@ -92,7 +92,6 @@ impl Operating {
             clock: Arc::clone(&clock),
             shutdown: ports.shutdown,
             accept: config.accept.clone(),
-            queues: config.queues.iter().cloned().map(QueueSource::named).collect(),
             facts: facts(config, executors, &*clock),
         });
         let config = config.operations.clone();

@@ -218,6 +218,8 @@ fn effect_sink(config: &Config) -> anyhow::Result<EffectSink> {
 
 fn worker_options(config: &Config) -> Options {
     Options {
+        cores: config.executors,
+        joins_tenants: config.joins_tenants,
         accept: config.accept.clone(),
         close: CloseSettings {
             store_errors_even_if_ignored: config.store_errors_even_if_ignored,

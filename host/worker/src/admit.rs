@@ -10,11 +10,16 @@ use lovage_core::{
     Timestamp, Verdict, render_key,
 };
 
+use crate::borders::names_another;
+use crate::schemas::Schemas;
+
 /// The circumstances in which a call is admitted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Terms<'a> {
     /// The operator's limits for the task.
     pub(crate) operator: Limits,
+    /// What tasks ask of their arguments.
+    pub(crate) schemas: &'a Schemas,
     /// Whether somebody revoked the call.
     pub(crate) revoked: bool,
     /// What time it is.
@@ -23,15 +28,20 @@ pub(crate) struct Terms {
 
 /// Admits a call as a job, or says what becomes of it instead.
 ///
-/// Pure: what the registry answered, the queue's owner and the circumstances come in as arguments. The
-/// order is Celery's: a call that is no longer wanted is dropped before anyone asks what it is.
+/// Pure: what the registry answered, the queue's owner and the circumstances come in as arguments;
+/// schemas are only remembered. The order is Celery's: a call that is no longer wanted is dropped
+/// before anyone asks what it is.
 pub(crate) fn admit(
     invocation: Invocation,
     resolved: Option<Resolved>,
     tenant: Arc<Tenant>,
-    Terms { operator, revoked, now }: Terms,
+    Terms { operator, schemas, revoked, now }: Terms<'_>,
 ) -> Result<Arc<Job>, Box<Verdict>> {
-    let refused = refusal(&invocation, resolved.is_some(), revoked, now);
+    let refused = if names_another(&invocation, &tenant) {
+        Some(Settlement::Park(ParkReason::TenantMismatch))
+    } else {
+        refusal(&invocation, resolved.as_ref(), schemas, revoked, now)
+    };
     let (module, task) = match (resolved, refused) {
         (Some(Resolved { module, task }), None) => (module, task),
         (resolved, refused) => {
@@ -62,7 +72,8 @@ pub(crate) fn admit(
 /// What becomes of a call that must not run now, `None` when nothing speaks against it.
 fn refusal(
     invocation: &Invocation,
-    known: bool,
+    resolved: Option<&Resolved>,
+    schemas: &Schemas,
     revoked: bool,
     now: Timestamp,
 ) -> Option<Settlement> {
@@ -75,11 +86,12 @@ fn refusal(
     if let Some(eta) = invocation.eta.filter(|eta| *eta > now) {
         return Some(Settlement::Release(Some(eta)));
     }
-    if known {
+    if let Some(resolved) = resolved {
         if let Some(reason) = unsupported(invocation) {
             return Some(Settlement::Park(ParkReason::Unsupported(reason.into())));
         }
-        if let Some(failure) = arguments_error(invocation) {
+        let failure = arguments_error(invocation);
+        if let Some(failure) = failure.or_else(|| schemas.failure(invocation, resolved)) {
             return Some(Settlement::Bury(failure));
         }
     }

@@ -34,6 +34,7 @@ impl Pipeline {
             let report = self.failpoint.begin(Passage::Instantiated, run).await;
             let lost = matches!(report.outcome, Outcome::Killed { death: Death::ExecutorLost, .. });
             crashes += u32::from(lost);
+            self.shares.used(job.invocation.delivery.receipt, &report.usage);
             if !lost || crashes == CRASHES_MAX {
                 return report;
             }

@@ -16,13 +16,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lovage_core::{BreakerRequest, Death, Digest, Job, Outcome, TaskName, Timestamp};
+use lovage_core::{BreakerRequest, Death, Digest, Job, Outcome, TaskName, TenantId, Timestamp};
 use tracing::{info, warn};
 
 /// The breakers of all tasks that asked for one.
 #[derive(Debug, Default)]
 pub(crate) struct Breakers {
-    breakers: Mutex<HashMap<(Digest, TaskName), State>>,
+    breakers: Mutex<HashMap<(TenantId, Digest, TaskName), State>>,
 }
 
 impl Breakers {
@@ -55,8 +55,8 @@ impl Breakers {
     }
 }
 
-fn key(job: &Job) -> (Digest, TaskName) {
-    (job.module.digest, job.task.name.clone())
+fn key(job: &Job) -> (TenantId, Digest, TaskName) {
+    (job.tenant.id.clone(), job.module.digest, job.task.name.clone())
 }
 
 /// Whether an attempt speaks against its task; `None` when it says nothing of it: a call that the

@@ -7,13 +7,13 @@
 //!
 //! After any time `t` seconds, a task's executions are at most `calls × (1 + ratio) + floor × (t +
 //! 10)`: ten seconds' worth is there from the start, so that a few retries need not wait.
-//! Each worker keeps its own accounts, in memory; there is one tenant, so a task's name is the key.
+//! Each worker keeps its own accounts, in memory, one for each task of each tenant.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lovage_core::{Budget, Settlement, TaskName, Timestamp, Verdict};
+use lovage_core::{Budget, Settlement, TaskName, TenantId, Timestamp, Verdict};
 
 /// What was earned and not spent is worth nothing after this long, to twice as long, seconds.
 const WINDOW_S: f64 = 60.0;
@@ -24,12 +24,12 @@ const RESERVE_S: f64 = 10.0;
 /// The accounts of all tasks that this worker ran.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
-    accounts: Mutex<HashMap<TaskName, Account>>,
+    accounts: Mutex<HashMap<(TenantId, TaskName), Account>>,
 }
 
 impl Budgets {
     /// Enters a verdict into its task's account. A retry that it cannot pay is moved to when it can.
-    pub(crate) fn enter(&self, budget: Budget, verdict: &mut Verdict) {
+    pub(crate) fn enter(&self, tenant: &TenantId, budget: Budget, verdict: &mut Verdict) {
         let settlement = &mut verdict.settlement;
         if matches!(settlement, Settlement::Release(_) | Settlement::Forget) {
             return;
@@ -39,12 +39,9 @@ impl Budgets {
             return;
         }
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = match accounts.get_mut(&verdict.invocation.task) {
-            Some(account) => account,
-            None => accounts
-                .entry(verdict.invocation.task.clone())
-                .or_insert_with(|| Account::new(budget, verdict.at)),
-        };
+        let account = accounts
+            .entry((tenant.clone(), verdict.invocation.task.clone()))
+            .or_insert_with(|| Account::new(budget, verdict.at));
         account.pass(budget, verdict.at);
         if is_first {
             account.earn(budget);
@@ -107,7 +104,7 @@ mod tests {
     use std::collections::BinaryHeap;
     use std::time::Duration;
 
-    use lovage_core::{Budget, Settlement, Timestamp};
+    use lovage_core::{Budget, Settlement, TenantId, Timestamp};
 
     use super::{Budgets, RESERVE_S};
     use crate::samples;
@@ -130,7 +127,7 @@ mod tests {
                 + 1e-3;
             assert!(f64::from(executions) <= most, "{executions} > {most} after {seconds} s");
             let mut verdict = samples::retried(retries, now, now.after(delay));
-            budgets.enter(budget, &mut verdict);
+            budgets.enter(&TenantId::default(), budget, &mut verdict);
             let Settlement::Retry { at, .. } = verdict.settlement else { panic!("a retry") };
             assert!(at >= now.after(delay), "never earlier than the policy has it");
             assert_eq!(verdict.invocation.retries, retries, "to be deferred is no attempt");
@@ -171,7 +168,7 @@ mod tests {
             let budgets = Budgets::default();
             let enter = |retries| {
                 let mut verdict = samples::retried(retries, now, now);
-                budgets.enter(budget, &mut verdict);
+                budgets.enter(&TenantId::default(), budget, &mut verdict);
                 verdict.settlement != samples::retried(retries, now, now).settlement
             };
             (0..count).filter(|retries| enter(*retries)).count()

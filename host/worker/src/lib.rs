@@ -9,8 +9,10 @@
 //! of `lovage-core`, and only the binary knows which ones they are.
 
 mod admit;
+mod arrivals;
 mod attempts;
 mod backoff;
+mod borders;
 mod breaker;
 mod budget;
 mod claims;
@@ -29,8 +31,10 @@ mod restraint;
 mod running;
 #[cfg(test)]
 mod samples;
+mod schemas;
 mod services;
 mod settler;
+mod shares;
 mod steps;
 mod unpark;
 mod waits;
@@ -45,8 +49,9 @@ pub use in_order::InOrder;
 pub use modules::{Conflict, Modules, Route};
 pub use operations::{
     Begun, OperationSettings, Operations, Rate, RateError, RateSettings, Revoked, Roster,
-    SharedRate, Slots, TimeLimits,
+    SharedRate, Slots, Sources, TimeLimits,
 };
+pub use schemas::{SchemaError, check_schema};
 pub use services::Services;
 pub use unpark::unpark;
 pub use worker::{Drained, Options, Ports, Shutdown, Worker};

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use lovage_celery::{Accept, CloseSettings, close, decode, quarantine};
+use lovage_celery::{Accept, CloseSettings, decode, quarantine};
 use lovage_core::ports::{Clock, Registry, Sandbox};
 use lovage_core::{
     Closing, Delivery, Disposal, Job, Kept, KeptKind, Limits, TenantTable, Usage, Verdict,
@@ -23,8 +23,10 @@ use crate::event::{Event, Observer, tell_logs};
 use crate::failpoint::{Failpoint, Passage};
 use crate::operations::Operations;
 use crate::restraint::Restraint;
+use crate::schemas::Schemas;
 use crate::services::Services;
 use crate::settler::Settler;
+use crate::shares::Shares;
 
 /// What every message of a worker passes through.
 pub(crate) struct Pipeline {
@@ -33,6 +35,8 @@ pub(crate) struct Pipeline {
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) tenants: Arc<TenantTable>,
+    pub(crate) shares: Shares,
+    pub(crate) schemas: Schemas,
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) services: Arc<Services>,
     pub(crate) claims: Claims,
@@ -63,7 +67,8 @@ impl Pipeline {
         let tenant = self.tenants.owner(invocation.queue());
         let resolved = self.registry.resolve(&tenant.id, &invocation.task, &invocation.id);
         let operator = self.operations.limits(&invocation.task, &self.limits);
-        let job = match admit(invocation, resolved, tenant, Terms { operator, revoked, now }) {
+        let terms = Terms { operator, schemas: &self.schemas, revoked, now };
+        let job = match admit(invocation, resolved, tenant, terms) {
             Ok(job) => job,
             Err(verdict) => return self.conclude(*verdict, Usage::default(), None).await,
         };
@@ -89,8 +94,8 @@ impl Pipeline {
     }
 
     /// Makes a verdict true.
-    async fn conclude(&self, verdict: Verdict, usage: Usage, right: Option<Right>) {
-        let closing = close(&verdict, &self.close);
+    async fn conclude(&self, mut verdict: Verdict, usage: Usage, right: Option<Right>) {
+        let closing = self.closing(&mut verdict);
         let write = right.map(|right| right.write(&verdict, &closing.disposal));
         self.settle(closing.recorded(write)).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
@@ -105,8 +110,8 @@ impl Pipeline {
             Instead::Settle(verdict, right) => {
                 return self.conclude(verdict, Usage::default(), right).await;
             }
-            Instead::Tell(verdict) => {
-                let results = close(&verdict, &self.close).results;
+            Instead::Tell(mut verdict) => {
+                let results = self.closing(&mut verdict).results;
                 self.settle(Closing { results, ..known }).await;
             }
             Instead::Acknowledge => self.settle(known).await,

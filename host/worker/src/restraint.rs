@@ -24,9 +24,9 @@ impl Restraint {
     /// Decides what becomes of a job, with what its task's other calls came to in mind.
     pub(crate) fn decide(&self, job: Job, report: Report, now: Timestamp) -> Verdict {
         self.breakers.record(&job, &report.outcome, now);
-        let budget = job.retry.budget;
+        let (budget, tenant) = (job.retry.budget, job.tenant.id.clone());
         let mut verdict = decide(job, report, now, fastrand::f64());
-        self.budgets.enter(budget, &mut verdict);
+        self.budgets.enter(&tenant, budget, &mut verdict);
         verdict
     }
 }

@@ -12,15 +12,17 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::claims::Claims;
-use crate::consumer::consume;
+use crate::consumer::Consumer;
 use crate::event::Observer;
 use crate::failpoint::Failpoint;
 use crate::keeper::{Keeping, hold, stop, sweep};
 use crate::operations::Operations;
 use crate::pipeline::Pipeline;
 use crate::restraint::Restraint;
+use crate::schemas::Schemas;
 use crate::services::Services;
 use crate::settler::Settler;
+use crate::shares::Shares;
 
 /// The outside, as the binary wired it.
 pub struct Ports {
@@ -50,6 +52,10 @@ pub struct Ports {
 /// How a worker is to work.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Attempts that can compute at once: what a tenant's use of the cores is measured by.
+    pub cores: usize,
+    /// Whether it takes from the queues of all tenants, too, as soon as there are any.
+    pub joins_tenants: bool,
     /// What messages it reads.
     pub accept: Accept,
     /// What settling depends on.
@@ -90,6 +96,21 @@ impl Shutdown {
             () = self.cold.cancelled() => {}
             () = tokio::time::sleep(long_enough) => {}
         }
+    }
+
+    /// Waits for the jobs, ends those that take too long, and returns how many these were.
+    async fn drain(&self, jobs: &TaskTracker, long_enough: Duration, end: impl Fn()) -> usize {
+        jobs.close();
+        info!(in_work = jobs.len(), "Draining: taking nothing more");
+        self.wait_for(jobs, long_enough).await;
+        let handed_back = jobs.len();
+        if handed_back > 0 {
+            warn!(calls = handed_back, "Handing back what still runs");
+            end();
+            // Whatever does not end in time settles nothing either: its lease ends with the session.
+            let _ = tokio::time::timeout(STOP_GRACE, jobs.wait()).await;
+        }
+        handed_back
     }
 
     /// Whether it was told already.
@@ -138,6 +159,8 @@ impl Worker {
             limits: options.limits,
             registry: ports.registry,
             tenants: ports.tenants,
+            shares: Shares::new(options.cores),
+            schemas: Schemas::default(),
             sandbox: Arc::clone(&ports.sandbox),
             services: Arc::clone(&ports.services),
             claims,
@@ -171,20 +194,17 @@ impl Worker {
         let broker = Arc::clone(&ports.broker);
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweep(&*broker).await }));
 
-        let slots = &ports.operations.slots;
-        consume(&*ports.broker, &pipeline, slots, &jobs, &shutdown.warm).await;
+        let consumer = Consumer {
+            broker: &*ports.broker,
+            pipeline,
+            jobs: &jobs,
+            joins_tenants: options.joins_tenants,
+        };
+        consumer.consume(&shutdown.warm).await;
         ports.operations.stopping.cancel();
 
-        jobs.close();
-        info!(in_work = jobs.len(), "Draining: taking nothing more");
-        shutdown.wait_for(&jobs, options.drain).await;
-        let handed_back = jobs.len();
-        if handed_back > 0 {
-            warn!(calls = handed_back, "Handing back what still runs");
-            stop(&*ports.sandbox, &ports.services.running, |_| true);
-            // Whatever does not end in time settles nothing either: its lease ends with the session.
-            let _ = tokio::time::timeout(STOP_GRACE, jobs.wait()).await;
-        }
+        let stopping = || stop(&*ports.sandbox, &ports.services.running, |_| true);
+        let handed_back = shutdown.drain(&jobs, options.drain, stopping).await;
         // The ledger first: whoever is handed a message back must find its call free.
         let left = match &ports.ledger {
             Some(ledger) => ledger.leave().await,

@@ -51,7 +51,7 @@ pub(super) async fn work(
     let Wired { ports, options, executors, compiler, modules, tenants, kept, operating } =
         wiring::wire(config, observer, &shutdown).await?;
     if let Some(folder) = &config.modules {
-        modules::load_folder(folder, &compiler, &*ports.sandbox, &modules).await?;
+        modules::load_folder(folder, &compiler, &*ports.sandbox, &modules, &config.tenants).await?;
     }
     operating.begin().await;
     let signals = Signals::listen(shutdown.clone(), interrupted)?;

@@ -50,7 +50,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("task.store_errors_even_if_ignored", "false", "keep failures of calls that ignore results"),
     key("task.default_rate_limit", "", "how often a task begins on a worker, such as 10/s or 6/m"),
     key("task.shared_rates", "", "limits over all workers, such as pay=100/s shop.charge shop.*"),
-    key("worker.queues", "", "queues to take from; empty is the default queue"),
+    key(
+        "worker.queues",
+        "",
+        "queues to take from; empty is the default queue and those of all tenants",
+    ),
     key("worker.concurrency", "0", "calls in work at once; 0 is eight per core"),
     key("worker.executors", "0", "executor processes; 0 is one per core"),
     key("worker.hostname", "celery@%h", "the worker's node name"),

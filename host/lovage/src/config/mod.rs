@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) default_queue: QueueName,
     pub(crate) store_errors_even_if_ignored: bool,
     pub(crate) queues: Vec<QueueName>,
+    /// Whether the queues of all tenants are taken from, too: where none are named.
+    pub(crate) joins_tenants: bool,
     pub(crate) hostname: String,
     /// Calls in work at once.
     pub(crate) slots: usize,
@@ -77,6 +79,7 @@ impl Config {
         let default_queue = reader.text("task.default_queue");
         let mut queues: Vec<_> =
             reader.list("worker.queues").iter().map(|q| q.as_str().into()).collect();
+        let joins_tenants = queues.is_empty();
         if queues.is_empty() {
             queues.push(default_queue.as_str().into());
         }
@@ -99,6 +102,7 @@ impl Config {
             default_queue: default_queue.as_str().into(),
             store_errors_even_if_ignored: reader.flag("task.store_errors_even_if_ignored"),
             queues,
+            joins_tenants,
             hostname: node_name(&reader.text("worker.hostname")),
             slots: if concurrency == 0 { cores * 8 } else { concurrency },
             executors: if executors == 0 { cores } else { executors },

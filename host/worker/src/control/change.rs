@@ -1,5 +1,6 @@
 //! What can be changed in a worker.
 
+use lovage_core::ports::PortError;
 use lovage_core::{Json, QueueSource, TaskName, TimeLimit};
 use serde_json::{Map, Value};
 use tracing::{info, warn};
@@ -7,7 +8,7 @@ use tracing::{info, warn};
 use super::Control;
 use super::answer::{Answer, error, ok, raised};
 use super::arguments::Arguments;
-use crate::operations::Rate;
+use crate::operations::{Operations, Rate};
 
 impl Control {
     /// Does what a command says.
@@ -91,28 +92,26 @@ impl Control {
         if let Some(key) = arguments.text("routing_key") {
             source.routing_key = key.into();
         }
-        let mut wanted = self.queues().clone();
-        if wanted.iter().all(|it| it.queue.as_str() != name) {
-            wanted.push(source);
-        }
-        self.take_from(wanted, &format!("add consumer {name}")).await
+        let Operations { sources, .. } = &*self.parts.operations;
+        let changed = sources.join(&*self.parts.broker, vec![source]).await;
+        self.changed_queues(changed, &format!("add consumer {name}"))
     }
 
     async fn cancel_queue(&self, arguments: Arguments<'_>) -> Json {
         let name = arguments.text("queue").unwrap_or_default();
-        let mut wanted = self.queues().clone();
-        wanted.retain(|it| it.queue.as_str() != name);
-        self.take_from(wanted, &format!("no longer consuming from {name}")).await
+        let Operations { sources, .. } = &*self.parts.operations;
+        let changed = sources.leave(&*self.parts.broker, name.into()).await;
+        self.changed_queues(changed, &format!("no longer consuming from {name}"))
     }
 
-    async fn take_from(&self, wanted: Vec<QueueSource>, done: &str) -> Json {
-        if let Err(failed) = self.parts.broker.take_from(&wanted).await {
+    fn changed_queues(&self, changed: Result<(), PortError>, done: &str) -> Json {
+        if let Err(failed) = changed {
             warn!(error = &failed as &dyn std::error::Error, "Cannot change queues");
             return error(&raised("RuntimeError", &failed.to_string()));
         }
-        let names: Vec<_> = wanted.iter().map(|it| it.queue.as_str()).collect();
+        let taken = self.parts.operations.sources.now();
+        let names: Vec<_> = taken.iter().map(|it| it.queue.as_str()).collect();
         info!(queues = names.join(","), "Changed the queues to take from");
-        *self.queues() = wanted;
         ok(done)
     }
 

@@ -29,7 +29,9 @@ impl Control {
             "registered" | "dump_tasks" => value(&self.registered(arguments).into()),
             "stats" => value(&self.stats()),
             "query_task" => self.query(&arguments.texts("ids")),
-            "active_queues" => value(&self.queues().iter().map(queue).collect()),
+            "active_queues" => {
+                value(&self.parts.operations.sources.now().iter().map(queue).collect())
+            }
             "conf" | "dump_conf" => {
                 let facts = &self.parts.facts;
                 let all = arguments.flag("with_defaults");

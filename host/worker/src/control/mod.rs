@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_celery::{Accept, ControlRequest, control_reply, decode_control};
 use lovage_core::ports::{Broker, Clock, Fanout, ResultBackend, Sandbox};
-use lovage_core::{Json, Message, Notice, QueueSource, Recipients};
+use lovage_core::{Json, Message, Notice, Recipients};
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
@@ -51,8 +51,6 @@ pub struct ControlParts {
     pub shutdown: Shutdown,
     /// What messages it reads.
     pub accept: Accept,
-    /// The queues that it takes from.
-    pub queues: Vec<QueueSource>,
     /// What it says of itself.
     pub facts: Facts,
 }
@@ -60,7 +58,6 @@ pub struct ControlParts {
 /// Answers commands on behalf of one worker.
 pub struct Control {
     parts: ControlParts,
-    queues: Mutex<Vec<QueueSource>>,
     /// The least and the most slots, where they follow the load.
     autoscale: Mutex<Option<(usize, usize)>>,
 }
@@ -68,9 +65,8 @@ pub struct Control {
 impl Control {
     /// Control over a worker.
     pub fn new(parts: ControlParts) -> Self {
-        let queues = Mutex::new(parts.queues.clone());
         let autoscale = Mutex::new(parts.facts.autoscale);
-        Self { parts, queues, autoscale }
+        Self { parts, autoscale }
     }
 
     /// Answers what comes in over the fanout, until it is dropped.
@@ -131,10 +127,6 @@ impl Control {
                 Some(error(&format!("KeyError({})", answer::python_text(method))))
             }
         }
-    }
-
-    fn queues(&self) -> MutexGuard<'_, Vec<QueueSource>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn autoscale(&self) -> MutexGuard<'_, Option<(usize, usize)>> {

@@ -9,12 +9,13 @@ mod rates;
 mod revoked;
 mod roster;
 mod slots;
+mod sources;
 mod time_limits;
 
 use std::sync::Arc;
 
 use lovage_core::ports::SharedRates;
-use lovage_core::{Invocation, Limits, TaskName, Timestamp};
+use lovage_core::{Invocation, Limits, QueueName, TaskName, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 pub use rate::{Rate, RateError};
@@ -24,6 +25,7 @@ pub use revoked::Revoked;
 pub(crate) use revoked::{is_stamped, values};
 pub use roster::{Begun, Roster};
 pub use slots::Slots;
+pub use sources::Sources;
 pub use time_limits::TimeLimits;
 
 /// The state of one worker that is not a message's.
@@ -38,6 +40,8 @@ pub struct Operations {
     pub time_limits: TimeLimits,
     /// How many calls may be in work.
     pub slots: Arc<Slots>,
+    /// From which queues calls are taken.
+    pub sources: Sources,
     /// Set when the worker takes nothing more.
     pub(crate) stopping: CancellationToken,
 }
@@ -48,6 +52,8 @@ pub struct OperationSettings {
     pub slots: usize,
     /// The most that it may be made.
     pub slots_max: usize,
+    /// The queues that the broker takes from already.
+    pub queues: Vec<QueueName>,
     /// How often tasks may begin, besides what they ask themselves.
     pub rates: RateSettings,
     /// Where limits are that all workers share.
@@ -66,6 +72,7 @@ impl Operations {
             rates: Rates::new(settings.rates, settings.shared_rates, waiting_max),
             time_limits: TimeLimits::default(),
             slots,
+            sources: Sources::new(settings.queues),
             stopping,
         }
     }

@@ -239,7 +239,13 @@ mod tests {
     fn operations(default: Option<&str>) -> Operations {
         let default = default.and_then(|text| Rate::parse(text).unwrap());
         let rates = RateSettings { default, shared: Vec::new() };
-        Operations::new(OperationSettings { slots: 2, slots_max: 2, rates, shared_rates: None })
+        Operations::new(OperationSettings {
+            slots: 2,
+            slots_max: 2,
+            queues: Vec::new(),
+            rates,
+            shared_rates: None,
+        })
     }
 
     fn job(rate: Option<&str>) -> Job {

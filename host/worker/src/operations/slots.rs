@@ -60,7 +60,12 @@ impl Slots {
 
     /// Waits until there is a free slot for a new call; returns how many there are.
     pub(crate) async fn until_free(&self) -> usize {
-        self.until(|state| (state.free() > 0).then_some(state.free())).await
+        self.until_more_than(0).await
+    }
+
+    /// Waits until more slots than these are free for new calls; returns how many there are.
+    pub(crate) async fn until_more_than(&self, free: usize) -> usize {
+        self.until(|state| Some(state.free()).filter(|now| *now > free)).await
     }
 
     /// Takes a slot for a call that is there, whether one is free or not: it was asked for when one

@@ -110,11 +110,14 @@ impl Stage {
             operations: Arc::new(Operations::new(OperationSettings {
                 slots: SLOTS,
                 slots_max: SLOTS,
+                queues: vec!["celery".into()],
                 rates: RateSettings::default(),
                 shared_rates: None,
             })),
         };
         let options = Options {
+            cores: 2,
+            joins_tenants: false,
             accept: Accept::default(),
             close: CloseSettings::default(),
             limits: Limits::default(),

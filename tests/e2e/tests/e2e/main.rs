@@ -37,3 +37,4 @@ mod retries;
 mod revoking;
 mod shutdown;
 mod takeovers;
+mod tenants;
