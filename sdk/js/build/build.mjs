@@ -14,7 +14,7 @@ import { digest, SDK, tools } from "./tools.mjs";
 /** The flags that jco takes for an engine. */
 const ENGINES = {
   quickjs: ["--backend", "qjs", "--backend-qjs-disable-async"],
-  starlingmonkey: ["--backend", "starlingmonkey", "--disable", "all"],
+  starlingmonkey: ["--backend", "starlingmonkey", "--disable", "stdio", "http", "fetch-event"],
 };
 
 /** Where finished builds are kept. */
@@ -33,7 +33,7 @@ export async function build(sources, output, { engine = "quickjs", module, wit, 
   const signatures = analyse(typescript, files, { check });
   const bundled = await bundle(esbuild, files, { module: name, signatures, engine, root });
   const contract = contractFiles(wit);
-  const key = digest([versions, engine, bundled.text, ...contract.map((file) => readFileSync(file))]);
+  const key = digest([versions, engine, ENGINES[engine].join(" "), bundled.text, ...contract.map((file) => readFileSync(file))]);
   const kept = join(cacheFolder(), `module-${key}.wasm`);
   const found = join(cacheFolder(), `module-${key}.json`);
   const cached = cache && existsSync(kept) && existsSync(found);
