@@ -28,7 +28,8 @@ pub(crate) async fn hold(keeping: Keeping) {
     let Keeping { broker, ledger, sandbox, services, lease, wake } = keeping;
     let running = &services.running;
     let mut renewed = Instant::now();
-    let mut pause = lease / 3;
+    // At once: since the sessions began, modules may have been compiled for longer than a lease.
+    let mut pause = Duration::ZERO;
     loop {
         // Whether it was time or a wish makes no difference.
         let _ = tokio::time::timeout(pause, wake.notified()).await;
