@@ -8,7 +8,8 @@
 //! Deliberately absent: decoding (a delivery is bytes here), result documents, and any knowledge of
 //! what runs the calls.
 
-mod kept;
+#[cfg(feature = "amqp")]
+pub mod amqp;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

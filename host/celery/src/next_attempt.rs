@@ -8,7 +8,8 @@ use crate::opened::Opened;
 use crate::outgoing::{Object, Outgoing, expiration};
 
 /// Headers that belong to a delivery and not to the call: the next attempt starts without them.
-const DELIVERY_HEADERS: [&str; 5] = [
+const DELIVERY_HEADERS: [&str; 6] = [
+    "\"lovage-deliveries\"",
     "\"redelivered\"",
     "\"x-death\"",
     "\"x-delivery-count\"",

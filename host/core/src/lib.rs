@@ -22,6 +22,7 @@ pub mod fair;
 pub mod frames;
 pub mod ports;
 
+mod custody;
 mod delivery;
 mod fanout;
 mod ids;
@@ -29,6 +30,7 @@ mod invocation;
 mod job;
 mod json;
 mod kept;
+mod kept_page;
 mod key;
 mod ledger;
 mod limits;
@@ -43,6 +45,7 @@ mod shelf;
 mod tenant;
 mod time;
 
+pub use custody::{Due, Keeping, Waiting};
 pub use delivery::{Delivery, Message, Parts, Receipt};
 pub use fanout::{Notice, Question, QueueSource, Recipients};
 pub use ids::{Digest, DigestError, ExecutorNumber, JobNumber, QueueName, TaskId, TaskName};
@@ -50,6 +53,7 @@ pub use invocation::{Invocation, Links, TimeLimit};
 pub use job::{Job, Wait};
 pub use json::{DEPTH_MAX, Json, JsonError, JsonPart, write_json_string};
 pub use kept::{Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, UNKNOWN_TASK};
+pub use kept_page::{KEPT_LOOK_MAX, KeptPager, read_kept};
 pub use key::{KEY_BYTES_MAX, render_key};
 pub use ledger::{
     Change, Claim, Claimant, Claimed, Decided, End, Fence, Grant, Hold, LedgerKey, LedgerWrite,

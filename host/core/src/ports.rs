@@ -14,10 +14,11 @@ use bytes::Bytes;
 
 use crate::frames::{HostCall, HostReply};
 use crate::{
-    Claim, Claimed, Closing, Death, Delivery, Disposal, Grant, Job, JobNumber, Json, KeptEntry,
-    KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Message, Module, Notice, Publication,
-    Question, QueueName, QueueSource, Receipt, Record, Recorded, Renewed, Report, ResultRecord,
-    StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
+    Claim, Claimed, Closing, Death, Delivery, Disposal, Due, Grant, Job, JobNumber, Json, Keeping,
+    KeptEntry, KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Message, Module, Notice,
+    Publication, Question, QueueName, QueueSource, Receipt, Record, Recorded, Renewed, Report,
+    ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
+    Waiting,
 };
 
 pub use demand::{Demand, Share};
@@ -227,6 +228,40 @@ pub trait KeptMessages: Send + Sync {
     /// # Errors
     /// When the broker cannot be reached; some may be gone.
     async fn purge(&self, ids: &[KeptId]) -> Result<usize, PortError>;
+}
+
+/// A store's side of a broker that can neither delay nor keep, such as RabbitMQ: see
+/// [`Waiting`]. Every operation is one atomic step of the store, and every one may be repeated.
+///
+/// As [`KeptMessages`], it replays by letting messages wait that are due at once: the broker, which
+/// asks for what is due after it has replayed, puts them on their queues.
+#[async_trait]
+pub trait Custody: KeptMessages {
+    /// Takes messages over that are to wait. Called before such a message is acknowledged.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may have been taken over.
+    async fn put_off(&self, batch: &[Waiting]) -> Result<(), PortError>;
+
+    /// Takes messages over that are to be kept. Called before such a message is acknowledged.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may have been taken over.
+    async fn keep(&self, batch: &[Keeping]) -> Result<(), PortError>;
+
+    /// Lends what is due, by the store's clock, at most `most` messages: for the time of the loan
+    /// nobody else is lent them. Called by every worker every few seconds, and when one knows that
+    /// something is due.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may be lent to nobody.
+    async fn due(&self, most: usize, loan: Duration) -> Result<Due, PortError>;
+
+    /// Forgets messages that waited: they are on their queues, or over.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may be gone.
+    async fn forget(&self, names: &[String]) -> Result<(), PortError>;
 }
 
 /// Makes verdicts true.

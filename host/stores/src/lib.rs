@@ -2,7 +2,8 @@
 //!
 //! One module and one feature an adapter; each implements
 //! [`Ledger`](lovage_core::ports::Ledger), and all but Postgres
-//! [`ResultBackend`](lovage_core::ports::ResultBackend).
+//! [`ResultBackend`](lovage_core::ports::ResultBackend), and
+//! [`Custody`](lovage_core::ports::Custody) for brokers that can neither delay nor keep.
 //!
 //! Deliberately absent: waiting for results (that is the caller's side), and queues.
 
@@ -10,6 +11,8 @@
 mod columns;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod failed;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod kept_ids;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]

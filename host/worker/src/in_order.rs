@@ -111,7 +111,16 @@ impl InOrder {
         }
     }
 
+    /// Sends what leaves, of all closings at once. Only when that fails each goes alone, so that what
+    /// the broker refuses for good is told of the one that has it; sending again is allowed.
     async fn publish(&self, batch: &[Closing], progress: &mut [Progress]) {
+        let going = |part: &(&Closing, &mut Progress)| matches!(part.1, Progress::Going);
+        let leaving = batch.iter().zip(progress.iter_mut()).filter(going);
+        let together: Vec<_> =
+            leaving.flat_map(|(closing, _)| closing.publications.iter().cloned()).collect();
+        if together.is_empty() || self.broker.publish(&together).await.is_ok() {
+            return;
+        }
         for (closing, progress) in batch.iter().zip(progress) {
             if let (Progress::Going, [_, ..]) = (&*progress, &*closing.publications)
                 && let Err(error) = self.broker.publish(&closing.publications).await

@@ -7,7 +7,7 @@ use lovage_core::ports::KeptMessages;
 use lovage_core::{Disposal, Kept, KeptEntry, KeptFilter, KeptId, KeptKind, LedgerKey, Timestamp};
 
 use crate::broker::{acknowledge, bytes_of, envelope, names, receive_exactly};
-use crate::{BrokerRig, LONG_LEASE};
+use crate::{BrokerRig, LONG_LEASE, Priorities};
 
 const QUEUE: &str = "celery";
 
@@ -72,7 +72,7 @@ pub async fn everything_kept_is_listed_once_oldest_first(rig: &impl BrokerRig) {
         let entries = all(&*keeper, &KeptFilter::default(), most).await;
         assert_eq!(moments(&entries), (0..700).collect::<Vec<_>>(), "pages of {most}");
         assert!(entries.iter().all(|entry| entry.kept == record(entry.kept.at.as_micros())));
-        assert_eq!(entries[7].message_bytes, envelope("7").len() as u64);
+        assert!(entries[7].message_bytes >= envelope("7").len() as u64);
     }
     // Whoever comes back later sees what came since.
     let mut page = keeper.list(&KeptFilter::default(), None, 100).await.expect("listed");
@@ -119,7 +119,8 @@ pub async fn one_is_shown_with_its_bytes(rig: &impl BrokerRig) {
     let keeper = rig.keeper().await;
     let id = ids(&*keeper).await.remove(0);
     let (entry, message) = keeper.get(&id).await.expect("asked").expect("there");
-    assert_eq!((entry.id, entry.kept, message), (id.clone(), record(4), original));
+    assert_eq!((entry.id, entry.kept), (id.clone(), record(4)));
+    assert_eq!(rig.as_sent(message), original);
     assert_eq!(keeper.purge(std::slice::from_ref(&id)).await.expect("purged"), 1);
     for gone in [id, KeptId("12-34".into()), KeptId("77".into()), KeptId("no id".into())] {
         assert_eq!(keeper.get(&gone).await.expect("asked"), None);
@@ -127,7 +128,7 @@ pub async fn one_is_shown_with_its_bytes(rig: &impl BrokerRig) {
 }
 
 /// A replayed message is delivered once more, unmarked and uncounted, however often it was before.
-pub async fn what_is_replayed_is_delivered_as_if_for_the_first_time(rig: &impl BrokerRig) {
+pub async fn what_is_replayed_is_delivered_as_if_for_the_first_time<R: BrokerRig>(rig: &R) {
     rig.send(QUEUE, 0, envelope("a")).await;
     let session = rig.session(&[QUEUE], LONG_LEASE).await;
     for _ in 0..2 {
@@ -135,7 +136,7 @@ pub async fn what_is_replayed_is_delivered_as_if_for_the_first_time(rig: &impl B
         session.close(&[(got[0].receipt, Disposal::Release(None))]).await;
     }
     let got = receive_exactly(&*session, 1).await;
-    assert_eq!(got[0].deliveries, 3);
+    assert_eq!(got[0].deliveries, R::counted(3));
     session.close(&[(got[0].receipt, Disposal::Keep(Box::new(record(0))))]).await;
     let keeper = rig.keeper().await;
     assert_eq!(keeper.replay(&ids(&*keeper).await).await.expect("replayed"), 1);
@@ -156,18 +157,20 @@ pub async fn a_replay_goes_to_the_queue_it_came_from_behind_what_waits<R: Broker
     let got = receive_exactly(&*session, 1).await;
     // The record names another queue: what counts is where the message was.
     session.close(&[(got[0].receipt, Disposal::Keep(Box::new(record(0))))]).await;
+    session.leave().await.expect("left");
     for (priority, name) in [(9, "nine"), (6, "before"), (0, "zero")] {
         rig.send("other", priority, envelope(name)).await;
     }
     let keeper = rig.keeper().await;
     assert_eq!(keeper.replay(&ids(&*keeper).await).await.expect("replayed"), 1);
     assert_eq!((rig.waiting("other").await, rig.waiting(QUEUE).await), (4, 0));
-    let order = names(&receive_exactly(&*session, 4).await);
-    if R::PRIORITIES {
-        assert_eq!(order, ["zero", "before", "six", "nine"]);
-    } else {
-        assert_eq!(order, ["nine", "before", "zero", "six"]);
-    }
+    let session = rig.session(&["other"], LONG_LEASE).await;
+    let order = match R::PRIORITIES {
+        Priorities::None => ["nine", "before", "zero", "six"],
+        Priorities::LowFirst => ["zero", "before", "six", "nine"],
+        Priorities::HighFirst => ["nine", "before", "six", "zero"],
+    };
+    assert_eq!(names(&receive_exactly(&*session, 4).await), order);
 }
 
 /// What is no longer kept is passed over, and what is replayed cannot be purged any more.

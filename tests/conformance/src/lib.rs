@@ -40,17 +40,51 @@ pub const SHORT_LEASE: Duration = Duration::from_secs(2);
 /// A lease that no test outlives.
 pub const LONG_LEASE: Duration = Duration::from_mins(5);
 
+/// Slots of a session that is not short of them.
+pub const SLOTS: u16 = 1_000;
+
+/// Which messages a transport delivers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priorities {
+    /// The oldest.
+    None,
+    /// Those with the lowest number.
+    LowFirst,
+    /// Those with the highest number.
+    HighFirst,
+}
+
 /// A broker's server, and what a test does behind the adapter's back.
 #[async_trait]
 pub trait BrokerRig: Sized + Send + Sync + 'static {
-    /// Whether the transport orders by priority; kombu's SQL tables do not.
-    const PRIORITIES: bool;
+    /// How the transport orders by priority; kombu's SQL tables do not.
+    const PRIORITIES: Priorities;
+
+    /// Whether the server delivers before anybody asks.
+    const DELIVERS_AHEAD: bool = false;
+
+    /// Waits until everything that is sent in advance has come to a session.
+    async fn connected(&self, _session: &dyn Broker, _queues: &[&str]) {}
+
+    /// Whether what is handed back comes before what waits.
+    const RELEASED_IS_NEXT: bool = true;
+
+    /// How often a message that was delivered so many times says it was: classic queues of RabbitMQ
+    /// only know whether it was before.
+    fn counted(deliveries: u32) -> u32 {
+        deliveries
+    }
 
     /// Starts an empty server, ended when the rig is dropped.
     async fn start() -> Self;
 
-    /// A worker's new session on these queues.
-    async fn session(&self, queues: &[&str], lease: Duration) -> Arc<dyn Broker>;
+    /// A worker's new session on these queues, with more slots than any test fills.
+    async fn session(&self, queues: &[&str], lease: Duration) -> Arc<dyn Broker> {
+        self.session_of(queues, lease, SLOTS).await
+    }
+
+    /// The same with so many slots: a transport that delivers ahead must not deliver more.
+    async fn session_of(&self, queues: &[&str], lease: Duration, slots: u16) -> Arc<dyn Broker>;
 
     /// Puts a message into a queue, as a producer without any code of ours does.
     async fn send(&self, queue: &str, priority: u8, message: Bytes);
@@ -58,7 +92,12 @@ pub trait BrokerRig: Sized + Send + Sync + 'static {
     /// How many messages wait in a queue for anybody to take them.
     async fn waiting(&self, queue: &str) -> usize;
 
-    /// What was kept, oldest first.
+    /// The bytes that were sent, of a message in the form in which the adapter shows what is kept.
+    fn as_sent(&self, shown: Bytes) -> Bytes {
+        shown
+    }
+
+    /// What was kept, oldest first, each with the bytes that were sent.
     async fn kept(&self) -> Vec<(Kept, Bytes)>;
 
     /// What the adapter makes of it.
@@ -108,7 +147,7 @@ macro_rules! broker_suite {
             shares_are_served_in_order_and_no_further,
             only_what_is_asked_for_ends_a_watch,
             queues_may_be_joined_and_left,
-            lower_priorities_come_first,
+            priorities_come_first,
             what_is_acknowledged_is_gone,
             closing_may_be_repeated,
             what_is_released_is_next_and_counted,

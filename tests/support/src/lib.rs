@@ -25,9 +25,13 @@
 pub mod paths;
 mod postgres;
 mod process;
+mod proxy;
 pub mod python;
+mod rabbitmq;
 mod redis;
 
 pub use postgres::PostgresServer;
 pub use process::{LovageCommand, PATIENCE, Process};
+pub use proxy::Proxy;
+pub use rabbitmq::RabbitServer;
 pub use redis::{RedisOptions, RedisServer, free_port};

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_core::ports::{KeptMessages, PortError};
-use lovage_core::{Kept, KeptEntry, KeptFilter, KeptId, KeptPage};
+use lovage_core::{
+    KEPT_LOOK_MAX, Kept, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, read_kept,
+};
 use lovage_redis::{Call, Cmd, Script, Steps, Value};
 
 use super::RedisBroker;
-use crate::kept;
 
 /// Messages that one script puts back: it runs to its end before anybody else's.
 const REPLAY_MAX: usize = 100;
@@ -25,11 +26,11 @@ impl KeptMessages for RedisBroker {
     ) -> Result<KeptPage, PortError> {
         let script = &self.inner.scripts.kept;
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.0));
-        let look = kept::LOOK_MAX.min(most.max(1) * 4);
+        let look = KEPT_LOOK_MAX.min(most.max(1) * 4);
         let mut call = script.call();
         call.bytes(from.as_bytes()).bytes(b"+").number(look as u64);
         let mut values = self.ask(script, &call).await?.into_iter();
-        let mut page = kept::Pager::new(filter, after.cloned(), most, look);
+        let mut page = KeptPager::new(filter, after.cloned(), most, look);
         while let (Some(Value::BulkString(id)), Some(record), Some(size)) =
             (values.next(), values.next(), values.next())
         {
@@ -112,7 +113,7 @@ impl RedisBroker {
 }
 
 fn record_of(value: &Value) -> Kept {
-    kept::read(if let Value::BulkString(record) = value { record } else { &[] })
+    read_kept(if let Value::BulkString(record) = value { record } else { &[] })
 }
 
 fn name(id: &[u8]) -> KeptId {

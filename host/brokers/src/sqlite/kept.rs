@@ -3,11 +3,10 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_core::ports::{KeptMessages, PortError};
-use lovage_core::{KeptEntry, KeptFilter, KeptId, KeptPage};
+use lovage_core::{KEPT_LOOK_MAX, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, read_kept};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{SqliteBroker, queue};
-use crate::kept;
 
 /// Messages that one transaction puts back or deletes: others wait for the file meanwhile.
 const WRITE_MAX: usize = 500;
@@ -21,12 +20,12 @@ impl KeptMessages for SqliteBroker {
         most: usize,
     ) -> Result<KeptPage, PortError> {
         let behind = after.and_then(number).unwrap_or(0);
-        let look = kept::LOOK_MAX.min(most.max(1) * 4);
+        let look = KEPT_LOOK_MAX.min(most.max(1) * 4);
         let read = move |connection: &Connection| rows(connection, behind, look);
         let rows = self.database.read("read what is kept", read).await?;
-        let mut page = kept::Pager::new(filter, after.cloned(), most, look);
+        let mut page = KeptPager::new(filter, after.cloned(), most, look);
         for (id, record, message_bytes) in rows {
-            let (id, kept) = (KeptId(id.to_string()), kept::read(record.as_bytes()));
+            let (id, kept) = (KeptId(id.to_string()), read_kept(record.as_bytes()));
             if !page.see(KeptEntry { id, kept, message_bytes }) {
                 break;
             }
@@ -54,7 +53,7 @@ impl KeptMessages for SqliteBroker {
         };
         let found = self.database.read("read a kept message", read).await?;
         Ok(found.map(|(record, message)| {
-            let (kept, message_bytes) = (kept::read(record.as_bytes()), message.len() as u64);
+            let (kept, message_bytes) = (read_kept(record.as_bytes()), message.len() as u64);
             (KeptEntry { id: id.clone(), kept, message_bytes }, message.into())
         }))
     }

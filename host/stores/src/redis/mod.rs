@@ -7,6 +7,7 @@
 //! [`RedisResults::part`] is the same as a share in the script of whoever settles in the same
 //! database; see [`lovage_redis::ScriptPart`].
 
+mod custody;
 mod ledger;
 mod rates;
 
@@ -20,6 +21,7 @@ use lovage_redis::{
     Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
 };
 
+pub use custody::{RedisCustody, RedisCustodyOptions};
 pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
 pub use rates::RedisRates;
 

@@ -7,6 +7,7 @@
 //! [`SqliteResults`] is a backend of its own. Where queue and results share one file,
 //! [`ResultRows`] writes the same rows inside the transaction that ends the delivery.
 
+mod custody;
 mod document;
 mod ledger;
 mod rows;
@@ -21,6 +22,7 @@ use lovage_core::{Closing, ResultRecord, TaskId, Timestamp};
 use lovage_sqlite::{Database, Participant, port_error};
 use rusqlite::Connection;
 
+pub use custody::SqliteCustody;
 pub use ledger::{LedgerRows, SinceBoot, SqliteLedger, SqliteLedgerOptions};
 
 /// How many expired rows go in one transaction.

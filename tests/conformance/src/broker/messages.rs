@@ -114,6 +114,14 @@ pub fn bytes_of(delivery: &Delivery) -> &[u8] {
     }
 }
 
+/// Where a delivery's headers are.
+pub(super) fn head_of(delivery: &Delivery) -> &[u8] {
+    match &delivery.message {
+        Message::Envelope(bytes) => bytes,
+        Message::Parts(parts) => parts.headers.as_bytes(),
+    }
+}
+
 pub(super) async fn send(rig: &impl BrokerRig, names: &[&str]) {
     for name in names {
         rig.send(QUEUE, 0, envelope(name)).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions};
-use lovage_conformance::{BrokerRig, ResultRig};
+use lovage_conformance::{BrokerRig, Priorities, ResultRig};
 use lovage_core::ports::{Broker, KeptMessages, ResultBackend};
 use lovage_core::{Kept, TaskId};
 use lovage_redis::Address;
@@ -74,13 +74,13 @@ impl Rig {
 
 #[async_trait]
 impl BrokerRig for Rig {
-    const PRIORITIES: bool = true;
+    const PRIORITIES: Priorities = Priorities::LowFirst;
 
     async fn start() -> Self {
         Self { server: RedisServer::start() }
     }
 
-    async fn session(&self, queues: &[&str], lease: Duration) -> Arc<dyn Broker> {
+    async fn session_of(&self, queues: &[&str], lease: Duration, _slots: u16) -> Arc<dyn Broker> {
         Arc::new(self.broker(queues, lease))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings};
-use lovage_conformance::{BrokerRig, ResultRig, broker};
+use lovage_conformance::{BrokerRig, Priorities, ResultRig, broker};
 use lovage_core::ports::{Broker, Clock, KeptMessages, ResultBackend};
 use lovage_core::{Kept, QueueName, TaskId, Timestamp};
 use lovage_sqlite::{Database, Settings};
@@ -65,7 +65,7 @@ impl SqliteRig {
 
 #[async_trait]
 impl BrokerRig for SqliteRig {
-    const PRIORITIES: bool = false;
+    const PRIORITIES: Priorities = Priorities::None;
 
     async fn start() -> Self {
         let rig = Self::new();
@@ -74,7 +74,7 @@ impl BrokerRig for SqliteRig {
         rig
     }
 
-    async fn session(&self, queues: &[&str], lease: Duration) -> Arc<dyn Broker> {
+    async fn session_of(&self, queues: &[&str], lease: Duration, _slots: u16) -> Arc<dyn Broker> {
         let queues = queues.iter().map(|name| QueueName::from(*name)).collect();
         let settings = SqliteBrokerSettings { lease, ..SqliteBrokerSettings::new(queues) };
         let database = open(&self.path()).await;

@@ -1,12 +1,13 @@
-//! Reading what is kept, a part at a time: the same for every broker.
+//! Reading what is kept, a part at a time: the same wherever it is kept.
 
-use lovage_core::{Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, Timestamp};
+use crate::{Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, Timestamp};
 
 /// Messages that one call looks at, at most: nobody is to wait long for it.
-pub(crate) const LOOK_MAX: usize = 256;
+pub const KEPT_LOOK_MAX: usize = 256;
 
-/// One part: fills up with what fits, and remembers where it came to.
-pub(crate) struct Pager<'a> {
+/// A [`KeptPage`] in the making: fills up with what fits, and remembers where it came to.
+#[derive(Debug)]
+pub struct KeptPager<'a> {
     filter: &'a KeptFilter,
     most: usize,
     look: usize,
@@ -15,19 +16,14 @@ pub(crate) struct Pager<'a> {
     entries: Vec<KeptEntry>,
 }
 
-impl<'a> Pager<'a> {
+impl<'a> KeptPager<'a> {
     /// A part of at most `most` messages, found among the next `look` behind the `last` one.
-    pub(crate) fn new(
-        filter: &'a KeptFilter,
-        last: Option<KeptId>,
-        most: usize,
-        look: usize,
-    ) -> Self {
+    pub fn new(filter: &'a KeptFilter, last: Option<KeptId>, most: usize, look: usize) -> Self {
         Self { filter, most: most.max(1), look, seen: 0, last, entries: Vec::new() }
     }
 
     /// Sees the next message; `false` when there is no room for it.
-    pub(crate) fn see(&mut self, entry: KeptEntry) -> bool {
+    pub fn see(&mut self, entry: KeptEntry) -> bool {
         if self.entries.len() >= self.most {
             return false;
         }
@@ -41,7 +37,7 @@ impl<'a> Pager<'a> {
 
     /// What was found. There may be more if this part is full, or if there was as much to look at as
     /// was asked for.
-    pub(crate) fn end(self) -> KeptPage {
+    pub fn end(self) -> KeptPage {
         let more = self.seen == self.look || self.entries.len() == self.most;
         KeptPage { entries: self.entries, last: self.last, more }
     }
@@ -49,7 +45,7 @@ impl<'a> Pager<'a> {
 
 /// A record as it was written. One that this version cannot read is told to be so, not left out:
 /// its message can still be replayed or purged.
-pub(crate) fn read(record: &[u8]) -> Kept {
+pub fn read_kept(record: &[u8]) -> Kept {
     serde_json::from_slice(record).unwrap_or_else(|error| {
         let detail = format!("its record cannot be read: {error}");
         let at = Timestamp::from_micros(0);

@@ -1,0 +1,3 @@
+-- ARGV: names.
+redis.call('ZREM', due, unpack(ARGV))
+return redis.call('HDEL', waiting, unpack(ARGV))
