@@ -16,7 +16,8 @@ CARGO_FLAGS ?=
 RELEASE := --release $(CARGO_FLAGS)
 # What `make chaos`, `duplicates` and `waits` run on: all there is, unless BROKER names one.
 PLACES := $(or $(BROKER),redis sqlite)
-# What `make bench` puts the worker on: redis or sqlite.
+CHAOS := $(or $(BROKER),redis sqlite amqp)
+# What `make bench` puts the worker on: redis, sqlite or amqp.
 BROKER ?= redis
 export BROKER
 
@@ -60,20 +61,23 @@ check: ## Check format, lints, the house's rules, documentation and scripts.
 	@tests/tools/syntax
 
 .PHONY: bench
-bench: build ## Measure Lovage beside Celery prefork (BROKER=redis or sqlite).
+bench: build ## Measure Lovage beside Celery prefork (BROKER=redis, sqlite or amqp).
 	@tests/tools/setup server python
 	@$(LOVAGE_PYTHON) tests/bench/bench.py
 
-.PHONY: chaos chaos-redis chaos-sqlite
+.PHONY: chaos chaos-redis chaos-sqlite chaos-amqp
 chaos: build ## Kill workers under load and count lost and doubled effects (on BROKER, or on all).
 	@tests/tools/setup server python
-	@$(MAKE) $(PLACES:%=chaos-%)
+	@$(MAKE) $(CHAOS:%=chaos-%)
 # Broker and results in two databases, where settling is step by step, and in one.
 chaos-redis:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis --one-database
 chaos-sqlite:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker sqlite
+# RabbitMQ is restarted and killed, too.
+chaos-amqp:
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker amqp
 
 .PHONY: duplicates
 duplicates: build ## Ask for 10,000 keys ten times each: 10,000 runs, an answer for everybody.

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bed import places, processes, profile, queues, usage  # noqa: E402
+from bed import places, processes, profile, queues, rabbit, usage  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -58,8 +58,8 @@ SCENARIOS = {
     "mixed": Scenario("six adds, two echoes, one sleep, one sha", 20_000, 1_000,
                       (_NOOP, _NOOP, _ECHO, _NOOP, _SLEEP, _NOOP, _ECHO, _NOOP, _SHA, _NOOP)),
 }  # fmt: skip
-# SQLite commits to a disk; kombu polls it besides.
-SQLITE_SHARE = 10
+# SQLite commits to a disk; kombu polls it besides. RabbitMQ's messages are made one by one.
+SHARES = {"redis": 1, "sqlite": 10, "amqp": 3}
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Round:
 
     tasks_per_s: float
     worker_cpu_us: float
-    redis_cpu_us: float
+    broker_cpu_us: float
     pss_mib: float
     rss_mib: float
     idle_pss_mib: float
@@ -86,6 +86,9 @@ def main() -> int:
         if options.broker == "redis":
             server = stack.enter_context(processes.RedisServer())
             queue = queues.Redis(server)
+        elif options.broker == "amqp":
+            server = stack.enter_context(rabbit.RabbitServer())
+            queue = rabbit.Rabbit(server, stack.enter_context(processes.RedisServer()))
         else:
             queue = queues.Sqlite(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(closing(queue))
@@ -110,7 +113,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", nargs="?", default="noop", choices=SCENARIOS)
     broker = os.environ.get("BROKER", "redis")
-    parser.add_argument("--broker", default=broker, choices=["redis", "sqlite"])
+    parser.add_argument("--broker", default=broker, choices=["redis", "sqlite", "amqp"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, help="calls to Lovage in a round")
     parser.add_argument("--celery-calls", type=int, help="calls to Celery in a round")
@@ -121,7 +124,7 @@ def parse():
     parser.add_argument("--name", help="of the file in target/bench")
     options = parser.parse_args()
     scenario = SCENARIOS[options.scenario]
-    share = SQLITE_SHARE if options.broker == "sqlite" else 1
+    share = SHARES[options.broker]
     options.calls = options.calls or scenario.calls // share
     options.celery_calls = options.celery_calls or scenario.celery_calls // share
     return options
@@ -133,13 +136,14 @@ def play(name, scenario, queue, server, options) -> Round:
     calls = options.calls if name == "lovage" else options.celery_calls
     start = start_lovage if name == "lovage" else start_celery
     with start(queue, options) as worker:
+        queue.worker = worker.pid
         run(queue, scenario, min(WARM_UP, calls))
         idle = usage.of(worker.pid)
         ids = queue.stage(islice(cycle(scenario.mix), calls))
         recording = profile.Recording(worker.pid) if options.profile and name == "lovage" else None
-        before, redis_before = usage.of(worker.pid, memory=False), redis_cpu_s(server)
+        before, broker_before = usage.of(worker.pid, memory=False), broker_cpu_s(server)
         moments = released(queue, calls)
-        after, redis_after = usage.of(worker.pid), redis_cpu_s(server)
+        after, broker_after = usage.of(worker.pid), broker_cpu_s(server)
         if recording:
             print(recording.finish(places.target() / "bench" / "profile.data"))
         states = Counter(queue.states(ids).values())
@@ -147,13 +151,14 @@ def play(name, scenario, queue, server, options) -> Round:
             raise RuntimeError(f"of {calls} calls to {name} became {dict(states)}")
         queue.forget_results()
         trips = sorted(latencies(queue, options))
+        queue.worker = None
         code = worker.terminate()
     if code != 0:
         raise RuntimeError(f"the {name} worker ended with {code}")
     return Round(
         tasks_per_s=rate(moments),
         worker_cpu_us=(after.cpu_s - before.cpu_s) / calls * 1e6,
-        redis_cpu_us=(redis_after - redis_before) / calls * 1e6,
+        broker_cpu_us=(broker_after - broker_before) / calls * 1e6,
         pss_mib=after.pss_bytes / 2**20,
         rss_mib=after.rss_bytes / 2**20,
         idle_pss_mib=idle.pss_bytes / 2**20,
@@ -166,6 +171,8 @@ def play(name, scenario, queue, server, options) -> Round:
 def start_lovage(queue, options):
     """A Lovage worker on the example modules."""
     setting = {"LOVAGE_WORKER__LEDGER": "false"} if options.without_ledger else {}
+    if hasattr(queue, "ledger"):
+        setting["LOVAGE_LEDGER_URL"] = queue.ledger
     return processes.lovage_worker(
         queue.broker, queue.backend, "-c", options.concurrency, more=setting
     )
@@ -207,7 +214,7 @@ def rate(moments) -> float:
 
 def latencies(queue, options) -> list[float]:
     """Seconds from a call of real Celery's to its result, one at a time."""
-    samples = LATENCY_SAMPLES if options.broker == "redis" else LATENCY_SAMPLES // 10
+    samples = LATENCY_SAMPLES if options.broker != "sqlite" else LATENCY_SAMPLES // 10
     with queues.client(queue.broker, queue.backend) as app:
         taken = []
         for _ in range(samples + 10):
@@ -218,7 +225,7 @@ def latencies(queue, options) -> list[float]:
     return taken[10:]
 
 
-def redis_cpu_s(server) -> float:
+def broker_cpu_s(server) -> float:
     """CPU time of the broker, where it is a process."""
     return usage.cpu_s(server.pid) if server else 0.0
 
@@ -232,7 +239,7 @@ def median(rounds: list[Round]) -> dict[str, float]:
 _FIGURES = [
     ("tasks/s", "tasks_per_s", ",.0f", True),
     ("CPU µs a task, worker", "worker_cpu_us", ",.1f", False),
-    ("CPU µs a task, Redis", "redis_cpu_us", ",.1f", False),
+    ("CPU µs a task, broker", "broker_cpu_us", ",.1f", False),
     ("memory after load, MiB (PSS)", "pss_mib", ",.0f", False),
     ("memory after load, MiB (RSS)", "rss_mib", ",.0f", False),
     ("memory idle, MiB (PSS)", "idle_pss_mib", ",.0f", False),
@@ -264,7 +271,7 @@ def tell(options, scenario, medians):
     if better:
         table.add_column("times better", justify="right", style="bold")
     for label, name, form, _ in _FIGURES:
-        if options.broker == "sqlite" and name == "redis_cpu_us":
+        if options.broker == "sqlite" and name == "broker_cpu_us":
             continue
         cells = [format(each[name], form) for each in medians.values()]
         if better:

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import calls  # noqa: E402
 import judge  # noqa: E402
-from bed import places, processes, queues  # noqa: E402
+from bed import places, processes, queues, rabbit  # noqa: E402
 from fleet import Fleet, failpoints  # noqa: E402
 from rich.console import Console  # noqa: E402
 
@@ -62,6 +62,9 @@ def main() -> int:
         if options.broker == "redis":
             server = stack.enter_context(processes.RedisServer())
             queue = queues.Redis(server, options.one_database)
+        elif options.broker == "amqp":
+            server = stack.enter_context(rabbit.RabbitServer())
+            queue = rabbit.Rabbit(server, stack.enter_context(processes.RedisServer()))
         else:
             queue = queues.Sqlite(folder)
         stack.enter_context(closing(queue))
@@ -96,13 +99,15 @@ def parse():
     parser.add_argument("--kills", type=int)
     parser.add_argument("--stops", type=int)
     parser.add_argument("--failpoints", type=int)
+    parser.add_argument("--restarts", type=int, help="of RabbitMQ, as an operator would")
+    parser.add_argument("--crashes", type=int, help="of RabbitMQ")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--lease", type=float, help="seconds; 2, or 10 where nobody is killed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--report", type=Path, help="where its figures go; by default beside bench's")
     parser.add_argument("--keep", type=Path, help="an empty folder where logs and files stay")
     broker = os.environ.get("BROKER") or "redis"
-    parser.add_argument("--broker", default=broker, choices=["redis", "sqlite"])
+    parser.add_argument("--broker", default=broker, choices=["redis", "sqlite", "amqp"])
     parser.add_argument("--worker", default="lovage", choices=["lovage", "celery"])
     parser.add_argument("--one-database", action="store_true", help="of Redis: queue and results")
     options = parser.parse_args()
@@ -116,6 +121,9 @@ def parse():
     elif options.duplicated:
         defaults = {"tasks": 10_000, "kills": 0, "stops": 0, "failpoints": 0}
     defaults["lease"] = 10.0 if options.duplicated else 2.0
+    broken = (0, 0) if options.broker != "amqp" or options.duplicated else (10, 5)
+    broken = (min(1, broken[0]), min(1, broken[1])) if options.smoke else broken
+    defaults |= {"restarts": broken[0], "crashes": broken[1]}
     for name, value in defaults.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -128,6 +136,7 @@ def parse():
 def disturb(options, chance, queue, fleet, logicals):
     """Kills and stops at random counts of results, then waits until every call has ended."""
     kinds = ["kill"] * options.kills + ["stop"] * options.stops
+    kinds += ["restart_broker"] * options.restarts + ["kill_broker"] * options.crashes
     chance.shuffle(kinds)
     moments = sorted(chance.choices(range(options.tasks * 9 // 10), k=len(kinds)))
     events = list(zip(moments, kinds, strict=True))

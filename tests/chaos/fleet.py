@@ -46,7 +46,7 @@ class Fleet:
         self.sink.touch()
         # Process and moment of every death.
         self.deaths: list[tuple[int, float]] = []
-        self.kills = self.stops = self.failpoints = 0
+        self.kills = self.stops = self.failpoints = self.restarts = self.crashes = 0
 
     def begin(self):
         """Starts them all."""
@@ -79,6 +79,18 @@ class Fleet:
             os.kill(pid, signal.SIGSTOP)
         worker.stands_until = time.monotonic() + self._options.lease * chance.uniform(1.2, 3)
         self.stops += 1
+        return True
+
+    def restart_broker(self, _chance):
+        """Ends the broker as an operator would, and starts it again."""
+        self._queue.server.restart(is_killed=False)
+        self.restarts += 1
+        return True
+
+    def kill_broker(self, _chance):
+        """Kills the broker, and starts it again."""
+        self._queue.server.restart(is_killed=True)
+        self.crashes += 1
         return True
 
     def tend(self, all_of_them=False):
@@ -138,6 +150,8 @@ class Fleet:
             "LOVAGE_WORKER__EFFECT_SINK": str(self.sink),
             "LOVAGE_WORKER__FAILPOINT": failpoint,
         }
+        if hasattr(self._queue, "ledger"):
+            more["LOVAGE_LEDGER_URL"] = self._queue.ledger
         log = self._folder / f"worker-{self._started}.log"
         arguments = ["-c", SLOTS, "-n", f"w{self._started}@%h", "--log-format", "json", "-l", "info"]
         urls = (self._queue.broker, self._queue.backend)

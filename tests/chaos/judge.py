@@ -54,6 +54,8 @@ def count(queue, logicals, fleet) -> dict:
         "kills": fleet.kills,
         "stops": fleet.stops,
         "failpoint_kills": fleet.failpoints,
+        "broker_restarts": fleet.restarts,
+        "broker_kills": fleet.crashes,
         "recovery_p50_s": _quantile(recovery, 50),
         "recovery_p99_s": _quantile(recovery, 99),
         "lost_ids": sorted(lost)[:10],

@@ -5,6 +5,7 @@ saw as one line of JSON. It judges nothing: the tests do.
 """
 
 import json
+import os
 import math
 import sys
 import time
@@ -284,6 +285,7 @@ def main():
         accept_content=["json", "msgpack"],
         result_accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        task_default_queue_type=os.environ.get("QUEUE_TYPE", "classic"),
     )
     print(json.dumps(CASES[name](app, *arguments)), flush=True)
 

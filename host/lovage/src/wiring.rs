@@ -3,30 +3,29 @@
 //! Where broker and results live in one Redis database or one SQLite file, settling is one step in
 //! it; otherwise the same verbs run in order. The worker cannot tell which.
 
+mod amqp;
 mod beside;
+mod durability;
+mod management;
+mod stores;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use async_trait::async_trait;
+use lovage_brokers::amqp::AmqpAddress;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
 use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
-use lovage_core::{ResultRecord, TaskId, TenantTable, Timestamp};
+use lovage_core::{TenantTable, Timestamp};
 use lovage_executors::Executors;
-use lovage_redis::{Address, Cmd, Link, LinkOptions, Value};
+use lovage_redis::Address;
 use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
-use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
-use lovage_stores::redis::{
-    Durability, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
-};
-use lovage_stores::sqlite::{
-    LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions, SqliteResults,
-};
+use lovage_stores::redis::{Durability, RedisLedger, RedisLedgerOptions, RedisResults};
+use lovage_stores::sqlite::{LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions};
 use lovage_worker::{EffectSink, InOrder, Modules, Observer, Options, Ports, Services, Shutdown};
 use tracing::{info, warn};
 
@@ -34,6 +33,8 @@ use crate::config::Config;
 use crate::operating::{Operating, OperatingPorts};
 
 pub(crate) use beside::fanout;
+pub(crate) use durability::durability;
+use stores::{NoResults, elsewhere, one_backend, redis_results};
 
 /// Everything that a worker's command needs.
 pub(crate) struct Wired {
@@ -58,6 +59,8 @@ struct Ends {
 
 /// What a URL means.
 enum Place {
+    /// RabbitMQ; as a result backend, replies over it.
+    Amqp(Box<AmqpAddress>),
     Redis(Box<Address>),
     Sqlite(PathBuf),
     Nowhere,
@@ -240,13 +243,18 @@ fn worker_options(config: &Config) -> Options {
 async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
     let broker = place(&config.broker_url, "sqla+").context("broker_url")?;
     let backend = config.result_backend.as_deref().unwrap_or_default();
-    let backend = place(backend, "db+").context("result_backend")?;
+    let backend = match &broker {
+        // Replies go over the broker that the calls came from.
+        Place::Amqp(address) if backend.starts_with("rpc:") => Place::Amqp(address.clone()),
+        _ => place(backend, "db+").context("result_backend")?,
+    };
     match (broker, backend) {
         (Place::Sqlite(queue), backend) => {
             let database = Database::open(&queue, Settings::default()).await?;
             sqlite_ends(config, clock, database, backend).await
         }
         (Place::Redis(queues), backend) => redis_ends(config, *queues, backend).await,
+        (Place::Amqp(address), backend) => amqp::ends(config, clock, *address, backend).await,
         (Place::Nowhere, _) => bail!("broker_url is empty: there is nowhere to take work from"),
     }
 }
@@ -274,7 +282,7 @@ async fn sqlite_ends(
     let is_one = match &backend {
         Place::Sqlite(results) => results == database.path() && !apart,
         Place::Nowhere => !apart,
-        Place::Redis(_) => false,
+        Place::Redis(_) | Place::Amqp(_) => false,
     };
     if let (true, Place::Sqlite(_)) = (is_one, &backend) {
         participants.push(Arc::new(ResultRows));
@@ -316,7 +324,7 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     let is_one = match &backend {
         Place::Redis(results) => results.is_same_database(&queues) && !apart,
         Place::Nowhere => !apart,
-        Place::Sqlite(_) => false,
+        Place::Sqlite(_) | Place::Amqp(_) => false,
     };
     if let (true, Place::Redis(results)) = (is_one, &backend) {
         parts.push(RedisResults::part(&redis_results(config, (**results).clone())));
@@ -333,83 +341,19 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
 }
 
-/// The ledger, if it is not to be where the broker is: in PostgreSQL.
-async fn elsewhere(config: &Config) -> anyhow::Result<Option<Arc<dyn Ledger>>> {
-    let Some(url) = config.ledger_url.as_ref().filter(|_| config.ledger) else { return Ok(None) };
-    if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
-        bail!("ledger_url names no PostgreSQL database; empty keeps the ledger beside the queue");
-    }
-    let mut options = PostgresLedgerOptions::new(url);
-    options.lease = config.lease;
-    options.crashes_max = CRASHES_MAX;
-    Ok(Some(Arc::new(PostgresLedger::start(&options).await?)))
-}
-
-async fn one_backend(config: &Config, place: Place) -> anyhow::Result<Arc<dyn ResultBackend>> {
-    Ok(match place {
-        Place::Sqlite(file) => {
-            let database = Database::open(&file, Settings::default()).await?;
-            Arc::new(SqliteResults::start(database).await?)
-        }
-        Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, *address))?),
-        Place::Nowhere => Arc::new(NoResults),
-    })
-}
-
-fn redis_results(config: &Config, address: Address) -> RedisResultsOptions {
-    let mut options = RedisResultsOptions::new(address);
-    options.expires = config.result_expires;
-    options.prefix.clone_from(&config.results_key_prefix);
-    options
-}
-
-/// What the broker's own settings may lose, each with whether it is as it should be. Empty where
-/// nothing can be lost by a setting: a SQLite file is always opened to survive a power cut.
-///
-/// # Errors
-/// When the server cannot be asked.
-pub(crate) async fn durability(config: &Config) -> anyhow::Result<Vec<(bool, String)>> {
-    let Place::Redis(address) = place(&config.broker_url, "sqla+")? else { return Ok(Vec::new()) };
-    let link = Link::new(&address, LinkOptions::new("doctor", PATIENCE))?;
-    let mut settings = Vec::new();
-    for (name, is_good) in [
-        ("maxmemory-policy", (|value| value == "noeviction") as fn(&str) -> bool),
-        ("appendonly", |value| value == "yes"),
-        ("appendfsync", |value| value != "no"),
-    ] {
-        let mut question = Cmd::new();
-        question.arg("CONFIG").arg("GET").arg(name);
-        let answer = link.run("reading a setting of Redis", &question).await?;
-        let value = last_text(&answer);
-        settings.push((is_good(&value), format!("redis {name} is {value}")));
-    }
-    Ok(settings)
-}
-
-/// How long a server may take to tell a setting.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The last text in an answer, wherever it is nested.
-fn last_text(answer: &Value) -> String {
-    match answer {
-        Value::Array(values) => values.last().map(last_text).unwrap_or_default(),
-        Value::Map(pairs) => pairs.last().map(|(_, value)| last_text(value)).unwrap_or_default(),
-        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::SimpleString(text) => text.clone(),
-        _ => "unknown".into(),
-    }
-}
-
 /// What a URL means; `prefix` is what SQLAlchemy's URLs have before them in this role.
 fn place(url: &str, prefix: &str) -> anyhow::Result<Place> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {
         "" => Ok(Place::Nowhere),
+        "amqp" | "amqps" | "pyamqp" | "pyamqps" if prefix == "sqla+" => {
+            Ok(Place::Amqp(Box::new(AmqpAddress::parse(url)?)))
+        }
         "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(Box::new(Address::parse(url)?))),
         _ if scheme.strip_prefix(prefix).is_some_and(|it| it.starts_with("sqlite")) => {
             Ok(Place::Sqlite(lovage_sqlite::path_of_url(url)?))
         }
-        _ => bail!("`{scheme}` is not supported; redis, rediss and {prefix}sqlite are"),
+        _ => bail!("`{scheme}` is not supported; amqp, redis, rediss and {prefix}sqlite are"),
     }
 }
 
@@ -421,19 +365,5 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody is given")]
         let now = jiff::Timestamp::now();
         Timestamp::from_micros(now.as_microsecond())
-    }
-}
-
-/// Celery's `disabled` backend: results go nowhere.
-struct NoResults;
-
-#[async_trait]
-impl ResultBackend for NoResults {
-    async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>> {
-        batch.iter().map(|_| Ok(())).collect()
-    }
-
-    async fn load(&self, _task: &TaskId) -> Result<Option<String>, PortError> {
-        Ok(None)
     }
 }

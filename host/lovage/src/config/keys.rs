@@ -25,7 +25,11 @@ const fn hidden(path: &'static str, doc: &'static str) -> Key {
 pub(crate) const KEYS: &[Key] = &[
     key("broker_url", "redis://localhost:6379/0", "where tasks come from"),
     key("result_backend", "", "where results go; empty keeps none"),
-    key("ledger_url", "", "PostgreSQL database of the ledger; empty keeps it where the queue is"),
+    key(
+        "ledger_url",
+        "",
+        "the ledger's PostgreSQL; for RabbitMQ also Redis or db+sqlite; empty is beside the queue",
+    ),
     key("result_expires", "86400", "seconds that results are kept; 0 keeps them for ever"),
     key("result_extended", "false", "whether results name the task, its arguments and its worker"),
     key("accept_content", "json", "serializers that are read: json, msgpack, yaml"),
@@ -38,6 +42,28 @@ pub(crate) const KEYS: &[Key] = &[
         "result_backend_transport_options.global_keyprefix",
         "",
         "put before every key of a result",
+    ),
+    key(
+        "broker_transport_options.consumer_timeout",
+        "1800",
+        "RabbitMQ's consumer_timeout in seconds; within half of it nothing is left unanswered",
+    ),
+    key(
+        "broker_api",
+        "",
+        "RabbitMQ's management API, such as http://host:15672/api, for the doctor",
+    ),
+    key("result_persistent", "false", "whether replies of rpc:// survive a restart of RabbitMQ"),
+    key("task.default_queue_type", "classic", "RabbitMQ's queues: classic or quorum"),
+    key(
+        "task.queue_max_priority",
+        "0",
+        "highest priority of RabbitMQ's classic queues; 0 has none",
+    ),
+    key(
+        "task.queues",
+        "",
+        "RabbitMQ's queues that are otherwise: \"name exchange=… type=topic key=… x-queue-type=…\"",
     ),
     key("event_exchange", "celeryev", "the exchange that events are sent to"),
     key("control_exchange", "celery", "what the exchanges of commands are named after"),

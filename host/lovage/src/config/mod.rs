@@ -8,6 +8,7 @@ mod keys;
 mod layers;
 mod operations;
 mod parse;
+mod rabbit;
 mod surroundings;
 mod tenants;
 
@@ -23,6 +24,7 @@ pub(crate) use keys::{KEYS, TENANT_KEYS};
 pub(crate) use layers::Layers;
 pub(crate) use operations::OperationsConfig;
 use parse::Reader;
+pub(crate) use rabbit::RabbitConfig;
 pub(crate) use surroundings::Surroundings;
 
 /// What a worker's configuration means, checked.
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) ledger: bool,
     /// Where, if not beside the queue.
     pub(crate) ledger_url: Option<String>,
+    /// What is said of RabbitMQ alone.
+    pub(crate) rabbit: RabbitConfig,
     pub(crate) default_queue: QueueName,
     pub(crate) store_errors_even_if_ignored: bool,
     pub(crate) queues: Vec<QueueName>,
@@ -87,6 +91,7 @@ impl Config {
         let concurrency = reader.count("worker.concurrency");
         let executors = reader.count("worker.executors");
         let backend = reader.text("result_backend");
+        let lease = reader.seconds("worker.lease");
         let config = Self {
             broker_url: reader.text("broker_url"),
             result_backend: (!matches!(&*backend, "" | "disabled" | "disabled://"))
@@ -96,9 +101,10 @@ impl Config {
             accept: reader.accept("accept_content"),
             broker_key_prefix: reader.text("broker_transport_options.global_keyprefix"),
             results_key_prefix: reader.text("result_backend_transport_options.global_keyprefix"),
-            lease: reader.seconds("worker.lease"),
+            lease,
             ledger: reader.flag("worker.ledger"),
             ledger_url: Some(reader.text("ledger_url")).filter(|url| !url.is_empty()),
+            rabbit: RabbitConfig::read(&mut reader, lease),
             default_queue: default_queue.as_str().into(),
             store_errors_even_if_ignored: reader.flag("task.store_errors_even_if_ignored"),
             queues,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::bail;
+use lovage_brokers::amqp::{AmqpFanout, AmqpFanoutOptions};
 use lovage_brokers::redis::{RedisFanout, RedisFanoutOptions};
 use lovage_core::ports::{Fanout, SharedRates};
 use lovage_stores::redis::RedisRates;
@@ -15,7 +16,18 @@ use crate::config::Config;
 /// # Errors
 /// When the broker's URL means nothing here.
 pub(crate) fn fanout(config: &Config) -> anyhow::Result<Option<Arc<dyn Fanout>>> {
-    let Place::Redis(address) = place(&config.broker_url, "sqla+")? else { return Ok(None) };
+    let address = match place(&config.broker_url, "sqla+")? {
+        Place::Redis(address) => address,
+        Place::Amqp(address) => {
+            return Ok(Some(Arc::new(AmqpFanout::new(AmqpFanoutOptions {
+                address: *address,
+                hostname: config.hostname.clone(),
+                event_exchange: config.operations.event_exchange.clone(),
+                control_exchange: config.operations.control_exchange.clone(),
+            }))));
+        }
+        Place::Sqlite(_) | Place::Nowhere => return Ok(None),
+    };
     let mut options = RedisFanoutOptions::new(*address);
     options.keys.prefix.clone_from(&config.broker_key_prefix);
     options.event_exchange.clone_from(&config.operations.event_exchange);
@@ -23,15 +35,22 @@ pub(crate) fn fanout(config: &Config) -> anyhow::Result<Option<Arc<dyn Fanout>>>
     Ok(Some(Arc::new(RedisFanout::new(options)?)))
 }
 
-/// Where limits are kept that all workers share, if there are any: where the queues are.
+/// Where limits are kept that all workers share, if there are any: where the queues are, or with
+/// RabbitMQ where the ledger or the results are.
 pub(super) fn shared_rates(config: &Config) -> anyhow::Result<Option<Arc<dyn SharedRates>>> {
     if config.operations.rates.shared.is_empty() {
         return Ok(None);
     }
-    match place(&config.broker_url, "sqla+")? {
-        Place::Redis(address) => {
-            Ok(Some(Arc::new(RedisRates::new(&address, &config.broker_key_prefix)?)))
+    let beside = [config.ledger_url.as_deref(), config.result_backend.as_deref()];
+    let urls = match place(&config.broker_url, "sqla+")? {
+        Place::Redis(_) => vec![&*config.broker_url],
+        Place::Amqp(_) => beside.into_iter().flatten().collect(),
+        Place::Sqlite(_) | Place::Nowhere => Vec::new(),
+    };
+    for url in urls {
+        if let Ok(Place::Redis(address)) = place(url, "db+") {
+            return Ok(Some(Arc::new(RedisRates::new(&address, &config.broker_key_prefix)?)));
         }
-        _ => bail!("task.shared_rates needs a Redis broker, which all workers share"),
     }
+    bail!("task.shared_rates needs a Redis that all workers share: as broker, or beside RabbitMQ")
 }

@@ -2,10 +2,10 @@
 
 use std::process::{Command, Output};
 use std::sync::mpsc::sync_channel;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use lovage_test_support::{LovageCommand, PATIENCE, Process, RedisServer, paths};
+use lovage_test_support::{LovageCommand, PATIENCE, Process, RabbitServer, RedisServer, paths};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,11 +26,41 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
 
 /// A broker and its results.
 pub(crate) enum Place {
+    /// RabbitMQ, with a Redis for everything that it does not keep.
+    Rabbit(Box<Rabbit>),
     Redis(RedisServer),
     Sqlite(TempDir),
 }
 
+/// The RabbitMQ of all tests that run at the moment; it goes with the last of them.
+fn rabbit_server() -> Arc<RabbitServer> {
+    static SERVER: Mutex<Weak<RabbitServer>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(RabbitServer::start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
+}
+
+/// A virtual host of a RabbitMQ, and the store beside it.
+pub(crate) struct Rabbit {
+    _server: Arc<RabbitServer>,
+    url: String,
+    store: RedisServer,
+    /// `classic` or `quorum`.
+    queue_type: &'static str,
+    /// Whether results are replies.
+    replies: bool,
+}
+
 impl Place {
+    pub(crate) fn rabbit(queue_type: &'static str, replies: bool) -> Self {
+        let (server, store) = (rabbit_server(), RedisServer::start());
+        let url = server.url();
+        Self::Rabbit(Box::new(Rabbit { _server: server, url, store, queue_type, replies }))
+    }
+
     pub(crate) fn redis() -> Self {
         Self::Redis(RedisServer::start())
     }
@@ -42,6 +72,7 @@ impl Place {
     /// What producers and workers call the broker.
     pub(crate) fn broker(&self) -> String {
         match self {
+            Self::Rabbit(rabbit) => rabbit.url.clone(),
             Self::Redis(server) => server.url(0),
             Self::Sqlite(folder) => format!("sqla+sqlite:///{}/queue.db", folder.path().display()),
         }
@@ -50,9 +81,16 @@ impl Place {
     /// What producers and workers call the results.
     pub(crate) fn backend(&self) -> String {
         match self {
+            Self::Rabbit(rabbit) if rabbit.replies => "rpc://".to_owned(),
+            Self::Rabbit(rabbit) => rabbit.store.url(1),
             Self::Redis(server) => server.url(1),
             Self::Sqlite(folder) => format!("db+sqlite:///{}/queue.db", folder.path().display()),
         }
+    }
+
+    /// Whether its queue is a quorum queue.
+    pub(crate) fn is_quorum(&self) -> bool {
+        matches!(self, Self::Rabbit(rabbit) if rabbit.queue_type == "quorum")
     }
 
     /// A worker on the queue, ready.
@@ -63,7 +101,17 @@ impl Place {
     /// A worker on the queue, not started yet.
     pub(crate) fn start_worker(&self, arguments: &[&str]) -> LovageCommand {
         let urls = ["-b", &self.broker(), "--result-backend", &self.backend(), "-Q", QUEUE];
-        LovageCommand::worker().args(urls).args(arguments)
+        self.with_store(LovageCommand::worker().args(urls).args(arguments))
+    }
+
+    /// A worker that knows of the store beside its broker, if there is one.
+    pub(crate) fn with_store(&self, worker: LovageCommand) -> LovageCommand {
+        match self {
+            Self::Rabbit(rabbit) => worker
+                .env("LOVAGE_LEDGER_URL", rabbit.store.url(0))
+                .env("LOVAGE_TASK__DEFAULT_QUEUE_TYPE", rabbit.queue_type),
+            Self::Redis(_) | Self::Sqlite(_) => worker,
+        }
     }
 
     /// What a real Celery producer sees in one case of `producer.py`.
@@ -75,12 +123,17 @@ impl Place {
     pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Value {
         let broker = self.broker();
         let backend = self.backend();
-        json(&python(name, &[&[broker.as_str(), &backend], arguments].concat()), name)
+        let mut command = script(name, &[&[broker.as_str(), &backend], arguments].concat());
+        if let Self::Rabbit(rabbit) = self {
+            command.env("QUEUE_TYPE", rabbit.queue_type);
+        }
+        json(&command.output().expect("a Python"), name)
     }
 
     /// Messages that wait in the queue.
     pub(crate) fn waiting(&self) -> usize {
         match self {
+            Self::Rabbit(_) => panic!("RabbitMQ is asked by its own tests"),
             Self::Redis(_) => self.ask(0, redis::cmd("LLEN").arg(QUEUE)),
             Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM kombu_message WHERE visible"),
         }
@@ -89,7 +142,7 @@ impl Place {
     /// Results that are stored.
     pub(crate) fn results(&self) -> usize {
         match self {
-            Self::Redis(_) => self.ask(1, &redis::cmd("DBSIZE")),
+            Self::Rabbit(_) | Self::Redis(_) => self.ask(1, &redis::cmd("DBSIZE")),
             Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM celery_taskmeta WHERE date_done"),
         }
     }
@@ -97,6 +150,7 @@ impl Place {
     /// Messages that were taken out of the queue and kept.
     pub(crate) fn kept(&self) -> usize {
         match self {
+            Self::Rabbit(_) => self.ask(0, redis::cmd("XLEN").arg("lovage:custody:kept")),
             Self::Redis(_) => self.ask(0, redis::cmd("XLEN").arg("lovage:kept")),
             Self::Sqlite(_) => self.count("SELECT COUNT(*) FROM lovage_kept"),
         }
@@ -106,6 +160,7 @@ impl Place {
     /// are not over and have more than that behind them.
     pub(crate) fn attempted(&self) -> usize {
         match self {
+            Self::Rabbit(_) => panic!("RabbitMQ is asked by its own tests"),
             Self::Redis(_) => {
                 let all: Vec<String> = self.ask(0, redis::cmd("LRANGE").arg(QUEUE).arg(0).arg(-1));
                 all.iter().filter(|message| !message.contains("\"retries\": 0")).count()
@@ -119,7 +174,11 @@ impl Place {
 
     /// One command to one of the databases, where the place is Redis.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, database: u8, command: &redis::Cmd) -> T {
-        let Self::Redis(server) = self else { panic!("this place is no Redis") };
+        let server = match self {
+            Self::Rabbit(rabbit) => &rabbit.store,
+            Self::Redis(server) => server,
+            Self::Sqlite(_) => panic!("this place is no Redis"),
+        };
         let client = redis::Client::open(server.url(database)).expect("a URL");
         let mut connection = client.get_connection().expect("a connection");
         command.query(&mut connection).expect("an answer")
@@ -128,7 +187,9 @@ impl Place {
     /// Changes what the broker has: by a script in Lua where it is Redis, or by SQL.
     pub(crate) fn tell(&self, statement: &str) {
         match self {
-            Self::Redis(_) => self.ask(0, redis::cmd("EVAL").arg(statement).arg(0)),
+            Self::Rabbit(_) | Self::Redis(_) => {
+                self.ask::<()>(0, redis::cmd("EVAL").arg(statement).arg(0));
+            }
             Self::Sqlite(_) => self.file(PATIENCE).execute_batch(statement).expect("a change"),
         }
     }
@@ -136,7 +197,7 @@ impl Place {
     /// Whether nobody is writing; only a file is ever locked.
     pub(crate) fn is_unlocked(&self) -> bool {
         let lock = "BEGIN IMMEDIATE; ROLLBACK";
-        matches!(self, Self::Redis(_)) || self.file(Duration::ZERO).execute_batch(lock).is_ok()
+        !matches!(self, Self::Sqlite(_)) || self.file(Duration::ZERO).execute_batch(lock).is_ok()
     }
 
     fn file(&self, patience: Duration) -> rusqlite::Connection {

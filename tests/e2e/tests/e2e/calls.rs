@@ -30,7 +30,7 @@ on_both! {
     a_group_of_calls_returns_all_values_in_order: "many";
 }
 
-fn check(place: &Place, case: &str) {
+pub(crate) fn check(place: &Place, case: &str) {
     let _machine = together();
     let worker = place.worker(&["-c", "8"]);
     judge(case, &place.see(case, &[]));

@@ -19,6 +19,12 @@ fn on_sqlite_no_effect_is_lost_or_doubled_by_chaos() {
 }
 
 #[test]
+fn on_rabbitmq_no_effect_is_lost_or_doubled_by_chaos_of_workers_and_broker() {
+    let _machine = alone();
+    run(&["--smoke", "--broker", "amqp"]);
+}
+
+#[test]
 fn on_redis_a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_times() {
     duplicated("redis");
 }

@@ -52,46 +52,62 @@ fn asked(place: &Place, arguments: &[&str]) -> Value {
 
 #[test]
 fn our_own_tools_speak_to_celerys_workers_and_to_ours_alike() {
+    tools_speak(&Place::redis());
+}
+
+#[test]
+fn over_rabbitmq_our_own_tools_speak_to_celerys_workers_and_to_ours_alike() {
+    tools_speak(&Place::rabbit("classic", false));
+}
+
+fn tools_speak(place: &Place) {
     let _machine = together();
-    let place = Place::redis();
-    let _celery = celery_worker(&place, &["-c", "1", "-n", "theirs@box"]);
+    let _celery = celery_worker(place, &["-c", "1", "-n", "theirs@box"]);
     let _ours = place.worker(&["-n", "ours@box"]);
     let pong = json!({"ok": "pong"});
-    let ping = asked(&place, &["inspect", "ping"]);
+    let ping = asked(place, &["inspect", "ping"]);
     assert_eq!(ping, json!({"ours@box": pong, "theirs@box": pong}));
-    let (code, output) = lovage(&place, &["status"]);
+    let (code, output) = lovage(place, &["status"]);
     assert!(code == Some(0) && output.contains("2 nodes online."), "{output}");
-    let one = asked(&place, &["inspect", "ping", "-d", "theirs@box"]);
+    let one = asked(place, &["inspect", "ping", "-d", "theirs@box"]);
     assert_eq!(one, json!({"theirs@box": pong}));
-    let fitting = asked(&place, &["inspect", "ping", "--pattern", "our*"]);
+    let fitting = asked(place, &["inspect", "ping", "--pattern", "our*"]);
     assert_eq!(fitting, json!({"ours@box": pong}));
     for question in ["active", "reserved", "scheduled", "revoked", "stats", "active_queues", "conf"]
     {
-        let answers = asked(&place, &["inspect", question]);
+        let answers = asked(place, &["inspect", question]);
         let kind = |node: &str| std::mem::discriminant(&answers[node]);
         assert_eq!(kind("ours@box"), kind("theirs@box"), "{question}: {answers}");
     }
-    let limit = asked(&place, &["control", "rate_limit", "bench.add", "5/m"]);
+    let limit = asked(place, &["control", "rate_limit", "bench.add", "5/m"]);
     let set = json!({"ok": "new rate limit set successfully"});
     assert_eq!(limit, json!({"ours@box": set, "theirs@box": set}));
     for node in ["ours@box", "theirs@box"] {
-        let tasks = asked(&place, &["inspect", "registered", "-d", node]);
+        let tasks = asked(place, &["inspect", "registered", "-d", node]);
         let tasks = tasks[node].as_array().expect("a list");
         assert!(tasks.contains(&json!("bench.add [rate_limit=5/m]")), "{tasks:?}");
     }
-    let (code, output) = lovage(&place, &["inspect", "ping", "-d", "nobody@box", "-t", "0.2"]);
+    let (code, output) = lovage(place, &["inspect", "ping", "-d", "nobody@box", "-t", "0.2"]);
     assert!(code == Some(69) && output.contains("No nodes replied"), "{output}");
     for wrong in [&["inspect", "revoke"][..], &["control", "ping"], &["inspect", "ping", "x"]] {
-        assert_eq!(lovage(&place, wrong).0, Some(2), "{wrong:?}");
+        assert_eq!(lovage(place, wrong).0, Some(2), "{wrong:?}");
     }
-    let (code, output) = lovage(&place, &["control", "rate_limit", "no.such", "5/m"]);
+    let (code, output) = lovage(place, &["control", "rate_limit", "no.such", "5/m"]);
     assert!(code == Some(1) && output.contains("unknown task"), "{output}");
 }
 
 #[test]
 fn celerys_own_commands_find_nothing_missing() {
+    commands_find_nothing_missing(&Place::redis());
+}
+
+#[test]
+fn over_rabbitmq_celerys_own_commands_find_nothing_missing() {
+    commands_find_nothing_missing(&Place::rabbit("classic", false));
+}
+
+fn commands_find_nothing_missing(place: &Place) {
     let _machine = together();
-    let place = Place::redis();
     let mut worker = place.worker(&["-n", "ours@box"]);
     for (arguments, expected) in [
         (&["status"][..], "1 node online."),
@@ -103,7 +119,7 @@ fn celerys_own_commands_find_nothing_missing() {
         (&["inspect", "active_queues"], "more"),
         (&["inspect", "report"], "software -> lovage"),
     ] {
-        let output = celery(&place, arguments);
+        let output = celery(place, arguments);
         assert!(
             output.contains("ours@box") && output.contains(expected),
             "{arguments:?}: {output}"
@@ -111,10 +127,8 @@ fn celerys_own_commands_find_nothing_missing() {
     }
     let done = place.script("watch.py", &["on-queue", "more"]);
     assert_eq!(done["state"], "SUCCESS", "the queue that was added is taken from");
-    assert!(
-        celery(&place, &["control", "cancel_consumer", "more"]).contains("no longer consuming")
-    );
-    celery(&place, &["control", "shutdown"]);
+    assert!(celery(place, &["control", "cancel_consumer", "more"]).contains("no longer consuming"));
+    celery(place, &["control", "shutdown"]);
     assert!(worker.wait().success());
 }
 

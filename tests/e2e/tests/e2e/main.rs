@@ -32,6 +32,7 @@ mod malformed;
 mod monitors;
 mod patience;
 mod processes;
+mod rabbit;
 mod reference;
 mod retries;
 mod revoking;

@@ -75,8 +75,16 @@ fn a_worker_says_that_it_comes_and_that_it_goes() {
 
 #[test]
 fn celerys_receiver_follows_workers_and_tasks() {
+    receiver_follows(&Place::redis());
+}
+
+#[test]
+fn over_rabbitmq_celerys_receiver_follows_workers_and_tasks() {
+    receiver_follows(&Place::rabbit("classic", false));
+}
+
+fn receiver_follows(place: &Place) {
     let _machine = together();
-    let place = Place::redis();
     let _worker = place.worker(&["-n", "w1@box", "-E"]);
     let seen = place.script("watch.py", &["receiver"]);
     assert_eq!(
@@ -88,8 +96,16 @@ fn celerys_receiver_follows_workers_and_tasks() {
 
 #[test]
 fn flower_shows_workers_and_tasks_and_its_buttons_work() {
+    flower_shows(&Place::redis());
+}
+
+#[test]
+fn over_rabbitmq_flower_shows_workers_and_tasks_and_its_buttons_work() {
+    flower_shows(&Place::rabbit("classic", false));
+}
+
+fn flower_shows(place: &Place) {
     let _machine = together();
-    let place = Place::redis();
     let _worker = place.worker(&["-n", "w1@box", "-E", "-c", "8"]);
     let port = free_port().to_string();
     let command = "import sys; from celery.__main__ import main; sys.argv[0] = 'celery'; main()";

@@ -9,7 +9,8 @@ use crate::calls::judge;
 pub(crate) fn celery_worker(place: &Place, arguments: &[&str]) -> Process {
     let urls = ["-b", &place.broker(), "--result-backend", &place.backend()];
     let small = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"];
-    let all = [&["-A", "bed.reference"], &urls[..], &["worker", "-Q", QUEUE], &small, arguments];
+    let module = if place.is_quorum() { "bed.quorum" } else { "bed.reference" };
+    let all = [&["-A", module], &urls[..], &["worker", "-Q", QUEUE], &small, arguments];
     let worker = python::start_module("celery", &all.concat(), &paths::repository().join("tests"));
     assert!(worker.find_line(" ready.", PATIENCE).is_some(), "{}", worker.output());
     worker

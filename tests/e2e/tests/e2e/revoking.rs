@@ -55,15 +55,23 @@ fn what_is_revoked_stays_so_over_restarts() {
 
 #[test]
 fn a_worker_that_starts_hears_what_its_neighbours_know() {
+    neighbours_tell(&Place::redis());
+}
+
+#[test]
+fn over_rabbitmq_a_worker_that_starts_hears_what_its_neighbours_know() {
+    neighbours_tell(&Place::rabbit("classic", false));
+}
+
+fn neighbours_tell(place: &Place) {
     let _machine = together();
-    let place = Place::redis();
-    let theirs = crate::reference::celery_worker(&place, &["-c", "1", "-n", "theirs@box"]);
+    let theirs = crate::reference::celery_worker(place, &["-c", "1", "-n", "theirs@box"]);
     let asked = |node: &str| {
         let all = ["inspect", "revoked", "-d", node, "--json", "-b", &place.broker()];
         let (_, output) = LovageCommand::new().args(all).finish();
         serde_json::from_str::<Value>(&output).map(|it| it[node].clone()).unwrap_or_default()
     };
-    revoke(&place, &["revoke", "known-to-celery"]);
+    revoke(place, &["revoke", "known-to-celery"]);
     let first = place.worker(&["-n", "first@box"]);
     crate::bed::wait_until("Celery's revocations", || {
         asked("first@box") == json!(["known-to-celery"])
