@@ -18,10 +18,12 @@
 //! Deliberately absent: input and output, an async runtime, Celery's wire words (they are in
 //! `lovage-celery`), and any name of a broker, a store or an engine.
 
+pub mod admin_ports;
 pub mod fair;
 pub mod frames;
 pub mod ports;
 
+mod access;
 mod custody;
 mod delivery;
 mod fanout;
@@ -45,6 +47,10 @@ mod shelf;
 mod tenant;
 mod time;
 
+pub use access::{
+    AuditEntry, AuditRow, Scope, ScopeError, Submission, Submitted, Tampered, TaskCursor,
+    TaskFilter, TaskPage, TaskRow, Token, verify_audit,
+};
 pub use custody::{Due, Keeping, Waiting};
 pub use delivery::{Delivery, Message, Parts, Receipt};
 pub use fanout::{Notice, Question, QueueSource, Recipients};

@@ -371,6 +371,9 @@ pub trait Registry: Send + Sync {
     /// The module that implements a tenant's task for this call, if one does. The same call is
     /// answered alike for as long as the tenant's channels stay as they are.
     fn resolve(&self, tenant: &TenantId, task: &TaskName, call: &TaskId) -> Option<Resolved>;
+
+    /// Counts changes: as long as it stays the same, what nobody knew nobody knows now.
+    fn generation(&self) -> u64;
 }
 
 /// Where guests run.

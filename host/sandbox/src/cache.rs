@@ -35,6 +35,8 @@ pub struct Compiled {
     pub kind: ModuleKind,
     /// The text of its custom section `lovage-manifest`, if it has one. Unchecked.
     pub manifest: Option<String>,
+    /// What it imports from its host, sorted. Unchecked towards any tenant's grants.
+    pub imports: Vec<String>,
     /// Whether it was compiled now, and not found in the cache.
     pub fresh: bool,
 }
@@ -126,30 +128,67 @@ impl Compiler {
     /// When the module is refused, or its compiler process died or could not be started.
     pub async fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
         let (shared, wasm) = (Arc::clone(&self.0), wasm.to_vec());
-        let compiling = tokio::task::spawn_blocking(move || shared.compile(&wasm));
-        compiling.await.unwrap_or_else(|error| {
+        Self::aside(move || {
+            let digest = Sha256::digest(&wasm).into();
+            let written = |shared: &Shared, path: &Path| {
+                let input = path.with_extension(format!("{}.wasm", std::process::id()));
+                let file = private(&input).and_then(|mut file| file.write_all(&wasm));
+                file.map_err(CompileError::host("a module cannot be handed to its compiler"))?;
+                let made = shared.make(&input, path);
+                let _ = fs::remove_file(input);
+                made
+            };
+            shared.compile(digest, written)
+        })
+        .await
+    }
+
+    /// The same for a module in a file, of which no more than a part is in memory at any time. The
+    /// file must not change meanwhile: whoever wrote it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read, is refused, or its compiler process died or could not be started.
+    pub async fn compile_file(&self, wasm: &Path) -> Result<Compiled, CompileError> {
+        let (shared, wasm) = (Arc::clone(&self.0), wasm.to_owned());
+        Self::aside(move || {
+            let digest = hashed(&wasm).map_err(CompileError::host("a module cannot be read"))?;
+            shared.compile(digest, |shared, path| shared.make(&wasm, path))
+        })
+        .await
+    }
+
+    async fn aside(
+        work: impl FnOnce() -> Result<Compiled, CompileError> + Send + 'static,
+    ) -> Result<Compiled, CompileError> {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
             Err(CompileError::host("the compiling thread failed")(io::Error::other(error)))
         })
     }
 }
 
 impl Shared {
-    fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest: [u8; 32] = Sha256::digest(wasm).into();
+    fn compile(
+        &self,
+        digest: [u8; 32],
+        make: impl FnOnce(&Self, &Path) -> Result<Description, CompileError>,
+    ) -> Result<Compiled, CompileError> {
         let name = Sha256::new_with_prefix(digest)
             .chain_update(self.compatibility.to_le_bytes())
             .chain_update(compile::GENERATION.to_le_bytes())
             .finalize();
         let path = self.directory.join(format!("{}.native", hex::encode(name)));
-        let found = self.authentic(&path);
+        let mut found = self.authentic(&path);
         let fresh = found.is_none();
-        let description = match found {
-            Some(description) => description,
-            None => self.make(wasm, &path)?,
+        if fresh {
+            let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever had the turn before may have compiled the same.
+            found = self.authentic(&path);
+            found = Some(found.map_or_else(|| make(self, &path), Ok)?);
+        }
+        let Some(Description { kind, manifest, imports }) = found else {
+            return Err(CompileError::host("native code is lost")(io::ErrorKind::NotFound.into()));
         };
-        let Description { kind, manifest } = description;
-        Ok(Compiled { digest: Digest::from_bytes(digest), path, kind, manifest, fresh })
+        Ok(Compiled { digest: Digest::from_bytes(digest), path, kind, manifest, imports, fresh })
     }
 
     /// What is known of the native code, if it is there and is what we wrote.
@@ -186,27 +225,20 @@ impl Shared {
     }
 
     /// Runs a compiler process. What it wrote gets its name last, so that no name is ever of a part.
-    fn make(&self, wasm: &[u8], path: &Path) -> Result<Description, CompileError> {
+    fn make(&self, input: &Path, path: &Path) -> Result<Description, CompileError> {
         let own = std::process::id();
-        let input = path.with_extension(format!("{own}.wasm"));
         let output = path.with_extension(format!("{own}.out"));
         let answer = path.with_extension(format!("{own}.answer"));
-        let made = self.run(wasm, [&input, &output, &answer]).and_then(|description| {
+        let files = [input, &*output, &*answer];
+        let made = child::compile(&self.program, files, COMPILE_TIME).and_then(|description| {
             self.keep(&output, path, &description)
                 .map_err(CompileError::host("native code cannot be kept"))?;
             Ok(description)
         });
-        for leftover in [input, output, answer] {
+        for leftover in [output, answer] {
             let _ = fs::remove_file(leftover);
         }
         made
-    }
-
-    fn run(&self, wasm: &[u8], files: [&Path; 3]) -> Result<Description, CompileError> {
-        let [input, ..] = files;
-        let written = private(input).and_then(|mut file| file.write_all(wasm));
-        written.map_err(CompileError::host("a module cannot be handed to its compiler"))?;
-        child::compile(&self.program, files, COMPILE_TIME)
     }
 
     fn keep(&self, output: &Path, path: &Path, description: &Description) -> io::Result<()> {
@@ -220,6 +252,18 @@ impl Shared {
         // A tag without its code, or with older code, does not fit: it is compiled again.
         fs::rename(&part, &tag_path)?;
         fs::rename(output, path)
+    }
+}
+
+/// The SHA-256 of a file.
+fn hashed(path: &Path) -> io::Result<[u8; 32]> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(chunk.get(..read).unwrap_or_default()),
+        }
     }
 }
 

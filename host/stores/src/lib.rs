@@ -1,4 +1,4 @@
-//! Stores: result backends and ledgers.
+//! Stores: result backends, ledgers, the registry of modules, and what the API keeps.
 //!
 //! One module and one feature an adapter; each implements
 //! [`Ledger`](lovage_core::ports::Ledger), and all but Postgres
@@ -17,5 +17,6 @@ mod kept_ids;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod registry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -4,6 +4,7 @@
 //! the new ones, and a job that was admitted keeps what it was answered.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lovage_core::ports::{Registry, Resolved};
@@ -13,6 +14,7 @@ use lovage_core::{Module, Percentage, TaskId, TaskName, TaskSpec, TenantId};
 #[derive(Debug, Default)]
 pub struct Modules {
     tenants: RwLock<HashMap<TenantId, Tasks>>,
+    changes: AtomicU64,
 }
 
 type Tasks = HashMap<TaskName, Answer>;
@@ -56,6 +58,7 @@ impl Modules {
         let mut with = tasks.clone();
         insert(&mut with, &Route { module: Arc::clone(module), canary: None })?;
         *tasks = with;
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -74,7 +77,19 @@ impl Modules {
         } else {
             tenants.insert(tenant.clone(), tasks);
         }
+        self.changes.fetch_add(1, Ordering::Release);
         conflicts
+    }
+
+    /// The modules that answer a tenant's calls, canaries aside.
+    pub fn live(&self, tenant: &TenantId) -> Vec<Arc<Module>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let answers = tenants.get(tenant).into_iter().flat_map(HashMap::values);
+        let mut live: Vec<_> =
+            answers.filter_map(|it| it.live.as_ref()).map(|it| Arc::clone(&it.module)).collect();
+        live.sort_by_key(|module| module.digest);
+        live.dedup_by_key(|module| module.digest);
+        live
     }
 
     /// The names of all tasks of all tenants, sorted.
@@ -137,6 +152,10 @@ impl Registry for Modules {
             (None, Some((_, canary))) => Some(canary.clone()),
             (live, _) => live.clone(),
         }
+    }
+
+    fn generation(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 }
 

@@ -1,17 +1,23 @@
 //! Calls that were parked because nobody knew their task, once somebody does.
 //!
-//! A worker looks at all that is parked when it starts, and every minute at what was parked since:
-//! while modules are rolled out, workers that do not have one yet park its calls again.
+//! A worker looks at all that is parked when it starts and whenever its modules change, and every
+//! minute at what was parked since: while modules are rolled out, workers that do not have one yet park its calls again.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use lovage_core::ports::{KeptMessages, PortError, Registry};
 use lovage_core::{Kept, KeptFilter, KeptId, KeptKind, QueueName, TenantTable, UNKNOWN_TASK};
+use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::operations::Sources;
 
 /// Between two looks.
 const ROUND: Duration = Duration::from_mins(1);
+
+/// Between two glances at whether a module came.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Calls that go back to their queues together.
 const BATCH_MAX: usize = 100;
@@ -19,17 +25,18 @@ const BATCH_MAX: usize = 100;
 /// After a batch: no more than a thousand calls a second come back, beside those that are new.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Puts parked calls of these queues back as soon as the registry has their task. Never returns: it
+/// Puts parked calls of the worker's queues back as soon as the registry has their task. Never returns: it
 /// runs beside a worker, and is dropped with it.
 pub async fn unpark(
     kept: &dyn KeptMessages,
     registry: &dyn Registry,
     tenants: &TenantTable,
-    queues: &[QueueName],
+    sources: &Sources,
 ) -> Infallible {
-    let mut looked_at = None;
+    let (mut looked_at, mut generation) = (None, registry.generation());
     loop {
-        match look(kept, &is_known(registry, tenants), queues, &mut looked_at).await {
+        let queues: Vec<_> = sources.now().iter().map(|source| source.queue.clone()).collect();
+        match look(kept, &is_known(registry, tenants), &queues, &mut looked_at).await {
             Ok(0) => {}
             Ok(calls) => info!(calls, "Put parked calls back whose tasks are known now"),
             Err(error) => {
@@ -37,7 +44,14 @@ pub async fn unpark(
                 warn!(error, "Cannot look for parked calls; trying again in a minute");
             }
         }
-        tokio::time::sleep(ROUND).await;
+        let end = Instant::now() + ROUND;
+        while registry.generation() == generation && Instant::now() < end {
+            tokio::time::sleep(GLANCE).await;
+        }
+        if registry.generation() != generation {
+            // Somebody may know now what nobody knew: look at all again.
+            (looked_at, generation) = (None, registry.generation());
+        }
     }
 }
 
@@ -99,6 +113,7 @@ mod tests {
 
     use super::{is_known, look, unpark};
     use crate::Modules;
+    use crate::operations::Sources;
 
     /// Kept messages in memory, told two at a time; numbered from 1.
     #[derive(Default)]
@@ -191,9 +206,9 @@ mod tests {
         let (kept, modules) = (Memory::default(), modules());
         kept.keep(KeptKind::Parked, "unknown-task", "new", "q");
         *kept.broken.lock().unwrap() = true;
-        let queues = ["q".into()];
+        let sources = Sources::new(["q".into()]);
         let tenants = TenantTable::default();
-        let running = unpark(&kept, &modules, &tenants, &queues);
+        let running = unpark(&kept, &modules, &tenants, &sources);
         let time = std::time::Duration::from_secs(61);
         tokio::time::timeout(time, running).await.unwrap_err();
         assert_eq!(*kept.replayed.lock().unwrap(), ["1"]);

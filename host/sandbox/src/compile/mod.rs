@@ -41,6 +41,9 @@ pub enum ModuleKind {
 pub(crate) struct Description {
     pub(crate) kind: ModuleKind,
     pub(crate) manifest: Option<String>,
+    /// What it imports from its host, sorted.
+    #[serde(default)]
+    pub(crate) imports: Vec<String>,
 }
 
 /// The address space of a compiler process, in bytes. Python needs less than half of it.
@@ -48,6 +51,9 @@ const ADDRESS_SPACE_BYTES: u64 = 2 << 30;
 
 /// The CPU time of a compiler process, in seconds. A snapshot of Ruby takes half of it.
 const CPU_SECONDS: u64 = 60;
+
+/// How far a compiler process stands back behind those that serve.
+const NICENESS: i32 = 10;
 
 /// The whole life of a compiler process: reads WebAssembly from `input`, writes native code to
 /// `output`, and says in one line of JSON on standard output what came of it.
@@ -69,6 +75,8 @@ fn confine() -> Result<(), Refusal> {
     let both = |most| Rlimit { current: Some(most), maximum: Some(most) };
     let host = |error: rustix::io::Errno| Refusal::Host(error.to_string());
     rustix::thread::set_no_new_privs(true).map_err(host)?;
+    // Whoever waits for a task or an answer comes first.
+    rustix::process::nice(NICENESS).map_err(host)?;
     setrlimit(Resource::As, both(ADDRESS_SPACE_BYTES)).map_err(host)?;
     setrlimit(Resource::Cpu, both(CPU_SECONDS)).map_err(host)?;
     setrlimit(Resource::Core, both(0)).map_err(host)
@@ -104,7 +112,8 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<(Vec<u8>, Description), Refusal> {
     let native = engine
         .precompile_component(&component)
         .map_err(|error| Refusal::Invalid(refusal::bounded(format!("{error:#}"))))?;
-    Ok((native, Description { kind, manifest: survey.manifest }))
+    let imports = survey.offered_imports();
+    Ok((native, Description { kind, manifest: survey.manifest, imports }))
 }
 
 #[cfg(test)]

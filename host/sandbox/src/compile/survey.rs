@@ -203,6 +203,16 @@ impl Survey {
         self.exports.iter().any(|export| export == name)
     }
 
+    /// What it imports from its host, sorted: of a core module the modules, of a component the
+    /// interfaces.
+    pub(super) fn offered_imports(&self) -> Vec<String> {
+        let mut imports: Vec<_> =
+            self.imports.iter().map(|(name, _)| bounded(name.clone())).collect();
+        imports.sort_unstable();
+        imports.dedup();
+        imports
+    }
+
     pub(super) fn imports_preview1(&self) -> bool {
         self.imports.iter().any(|(module, _)| module == PREVIEW1)
     }

@@ -10,6 +10,7 @@
 mod custody;
 mod document;
 mod ledger;
+mod records;
 mod rows;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 
 pub use custody::SqliteCustody;
 pub use ledger::{LedgerRows, SinceBoot, SqliteLedger, SqliteLedgerOptions};
+pub use records::SqliteRecords;
 
 /// How many expired rows go in one transaction.
 const EXPIRED_MAX: usize = 1_000;
