@@ -4,6 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod remote;
+
+pub(crate) use remote::{
+    AuditCommand, ModulesCommand, PushArguments, Remote, ServeArguments, TenantsCommand,
+    TokensCommand,
+};
+
 use crate::commands::build::Language;
 use crate::commands::new::Template;
 
@@ -21,6 +28,24 @@ pub(crate) enum Command {
     Worker(Box<WorkerArguments>),
     /// Run an embedded queue and a worker for a project or a folder of modules; build on each save
     Dev(Box<DevArguments>),
+    /// Run a worker and the API: people upload modules, send calls and look at them over HTTP
+    Serve(Box<ServeArguments>),
+    /// Upload a module
+    Push(Box<PushArguments>),
+    /// Look at uploaded modules, and say which version answers
+    #[command(subcommand)]
+    Modules(ModulesCommand),
+    /// Look at tenants, make them, remove them
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
+    /// Look at tokens, make them, revoke them
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Read the audit log, or check that nobody altered it
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print the document of the API in OpenAPI 3.1
+    Openapi,
     /// Start a project in a language: a folder with a first task
     New(NewArguments),
     /// Build the module of a project, with the tools of its language
@@ -82,6 +107,9 @@ pub(crate) struct WorkerArguments {
     /// Folder whose *.wasm files are run
     #[arg(long, value_name = "DIR")]
     pub(crate) modules: Option<String>,
+    /// Folder of uploaded modules, which are run as they come and go
+    #[arg(long, value_name = "DIR")]
+    pub(crate) registry: Option<String>,
     /// Node name; %h is this machine's name
     #[arg(short = 'n', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
@@ -198,6 +226,12 @@ pub(crate) struct CallArguments {
     /// Print the whole result document as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// API to send it over, instead of the broker [env: LOVAGE_URL]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Token for the API [env: LOVAGE_TOKEN]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -13,6 +13,11 @@ pub(crate) fn inert(text: &str) -> String {
     shown
 }
 
+/// The same for a text of several lines, which stay lines.
+pub(crate) fn inert_lines(text: &str) -> String {
+    text.split('\n').map(inert).collect::<Vec<_>>().join("\n")
+}
+
 /// Whether a character changes the direction of what follows it.
 fn is_bidirectional(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -8,14 +8,18 @@
     reason = "a command's answer goes to standard output; everything else goes through the log"
 )]
 
+mod canceller;
 mod cli;
 mod commands;
 mod config;
 mod inert;
+mod inspector;
 mod kit;
 mod metrics;
 mod modules;
 mod operating;
+mod remote;
+mod shelves;
 mod signals;
 mod telemetry;
 mod wiring;
@@ -34,6 +38,13 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Worker(arguments) => commands::worker::run(&arguments),
         Command::Dev(arguments) => commands::dev::run(&arguments),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Push(arguments) => commands::push::run(&arguments),
+        Command::Modules(command) => commands::modules::run(&command),
+        Command::Tenants(command) => commands::tenants::run(&command),
+        Command::Tokens(command) => commands::tokens::run(&command),
+        Command::Audit(command) => commands::audit::run(&command),
+        Command::Openapi => commands::serve::openapi(),
         Command::New(arguments) => commands::new::run(&arguments),
         Command::Build(arguments) => commands::build::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use lovage_api::Cancel;
 use lovage_core::ports::{Broker, Clock, Fanout, KeptMessages, ResultBackend, SharedRates};
 use lovage_executors::Executors;
 use lovage_worker::{
@@ -15,6 +16,7 @@ use lovage_worker::{
 use serde_json::{Value, json};
 use tracing::warn;
 
+use crate::canceller::Canceller;
 use crate::commands::config::masked;
 use crate::config::{Config, OperationsConfig};
 use crate::metrics::{self, Metrics, MetricsPorts};
@@ -40,7 +42,7 @@ pub(crate) struct Operating {
     operations: Arc<Operations>,
     /// Others may subscribe to them.
     pub(crate) events: Arc<Events>,
-    control: Control,
+    control: Arc<Control>,
     clock: Arc<dyn Clock>,
     fanout: Option<Arc<dyn Fanout>>,
     metrics: Option<Arc<Metrics>>,
@@ -82,7 +84,7 @@ impl Operating {
                 hostname: config.hostname.clone(),
             }))
         });
-        let control = Control::new(ControlParts {
+        let control = Arc::new(Control::new(ControlParts {
             operations: Arc::clone(&operations),
             events: Arc::clone(&events),
             broker: ports.broker,
@@ -93,7 +95,7 @@ impl Operating {
             shutdown: ports.shutdown,
             accept: config.accept.clone(),
             facts: facts(config, executors, &*clock),
-        });
+        }));
         let config = config.operations.clone();
         Self { config, operations, events, control, clock, fanout, metrics }
     }
@@ -101,6 +103,15 @@ impl Operating {
     /// What the main path asks.
     pub(crate) fn operations(&self) -> Arc<Operations> {
         Arc::clone(&self.operations)
+    }
+
+    /// What ends calls for the API.
+    pub(crate) fn canceller(&self) -> Arc<dyn Cancel> {
+        Arc::new(Canceller {
+            control: Arc::clone(&self.control),
+            fanout: self.fanout.clone(),
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// Everybody who is told of what happens.

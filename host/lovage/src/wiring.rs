@@ -6,6 +6,7 @@
 mod amqp;
 mod beside;
 mod durability;
+mod library;
 mod management;
 mod stores;
 
@@ -34,6 +35,7 @@ use crate::operating::{Operating, OperatingPorts};
 
 pub(crate) use beside::fanout;
 pub(crate) use durability::durability;
+pub(crate) use library::Library;
 use stores::{NoResults, elsewhere, one_backend, redis_results};
 
 /// Everything that a worker's command needs.
@@ -45,6 +47,9 @@ pub(crate) struct Wired {
     pub(crate) modules: Arc<Modules>,
     pub(crate) tenants: Arc<TenantTable>,
     pub(crate) kept: Arc<dyn KeptMessages>,
+    pub(crate) results: Arc<dyn ResultBackend>,
+    /// Uploaded modules, where there is a registry.
+    pub(crate) library: Option<Library>,
     pub(crate) operating: Operating,
 }
 
@@ -111,7 +116,7 @@ pub(crate) async fn wire(
         OperatingPorts {
             broker: Arc::clone(&broker),
             kept: Arc::clone(&kept),
-            results,
+            results: Arc::clone(&results),
             executors: Arc::clone(&executors),
             modules: Arc::clone(&modules),
             clock: Arc::clone(&clock),
@@ -135,7 +140,19 @@ pub(crate) async fn wire(
         operations: operating.operations(),
     };
     let options = worker_options(config);
-    Ok(Wired { ports, options, executors, compiler, modules, tenants, kept, operating })
+    let library = Library::open(config, &compiler, &ports.sandbox).await?;
+    Ok(Wired {
+        ports,
+        options,
+        executors,
+        compiler,
+        modules,
+        tenants,
+        kept,
+        results,
+        library,
+        operating,
+    })
 }
 
 /// A compiler and one executor without any broker: to see what a module offers. Native code is kept

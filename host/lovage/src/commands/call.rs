@@ -1,16 +1,22 @@
 //! `lovage call`: sends one task and waits for its result.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use lovage_core::ports::{Clock as _, ResultBackend};
 use lovage_core::{Json, OutboxCall, TaskId};
 use serde_json::Value;
+use ureq::http::Method;
 
-use crate::cli::CallArguments;
-use crate::config::Config;
+use crate::cli::{CallArguments, Remote};
+use crate::config::{Config, Surroundings};
+use crate::inert::inert_lines;
+use crate::remote::{Client, quoted, text};
 use crate::wiring::{self, SystemClock};
+
+/// Seconds that the API waits at once.
+const WAIT_SECONDS_MAX: f64 = 30.0;
 
 /// How often the backend is asked. Waiting for a result is the caller's side, and this is a tool for
 /// people: a poll is enough.
@@ -21,9 +27,51 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the call cannot be sent, or nothing came in time.
 pub(crate) fn run(arguments: &CallArguments) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&super::layers(&arguments.common)?)?;
     let call = outbox_call(arguments)?;
+    let environment = Surroundings::of_process();
+    if arguments.url.is_some() || environment.variable("LOVAGE_URL").is_some() {
+        return over_http(arguments);
+    }
+    let config = Config::read(&super::layers(&arguments.common)?)?;
     super::block_on(send(&config, arguments, call))
+}
+
+/// The same over the API: the tenant is the token's.
+fn over_http(arguments: &CallArguments) -> anyhow::Result<ExitCode> {
+    let (url, token) = (arguments.url.clone(), arguments.token.clone());
+    let client = Client::public(&Remote { url, token, json: arguments.json })?;
+    let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned());
+    let body = serde_json::json!({
+        "task": arguments.task, "args": raw(&arguments.args)?, "kwargs": raw(&arguments.kwargs)?,
+        "queue": arguments.queue, "countdown": arguments.countdown, "expires": arguments.expires,
+        "idempotency_key": arguments.idempotency_key,
+    });
+    let end = Instant::now() + Duration::try_from_secs_f64(arguments.timeout)?;
+    let mut view = client.ask(Method::POST, "/v1/tasks", Some(&body))?;
+    let id = text(&view, "id").to_owned();
+    if arguments.timeout <= 0.0 {
+        println!("{id}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    while !matches!(text(&view, "state"), "SUCCESS" | "FAILURE" | "REVOKED") {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            bail!("no result of {id} within {} s", arguments.timeout);
+        }
+        let wait = left.as_secs_f64().min(WAIT_SECONDS_MAX);
+        let path = format!("/v1/tasks/{}?wait={wait}", quoted(&id));
+        view = client.ask(Method::GET, &path, None)?;
+    }
+    if arguments.json {
+        println!("{view:#}");
+    } else {
+        println!("{}", view.get("result").unwrap_or(&Value::Null));
+        if let Some(traceback) = view.get("traceback").and_then(Value::as_str) {
+            println!("{}", inert_lines(traceback.trim_end()));
+        }
+    }
+    let succeeded = text(&view, "state") == "SUCCESS";
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn send(

@@ -1,6 +1,7 @@
 //! The commands, one a file. Each returns what the process exits with.
 
 pub(crate) mod ask;
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod check;
@@ -10,7 +11,12 @@ pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod executor;
+pub(crate) mod modules;
 pub(crate) mod new;
+pub(crate) mod push;
+pub(crate) mod serve;
+pub(crate) mod tenants;
+pub(crate) mod tokens;
 pub(crate) mod worker;
 
 use std::future::Future;

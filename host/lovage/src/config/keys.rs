@@ -107,6 +107,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("sandbox.argument_bytes", "1MiB", "arguments of a call"),
     key("sandbox.result_bytes", "1MiB", "result of a call"),
     key("sandbox.log_bytes", "64KiB", "log lines of an attempt"),
+    key("registry.folder", "", "folder of uploaded modules; workers of one folder run the same"),
+    key("registry.records", "", "SQLite file of tokens and audit log; empty is in that folder"),
+    key("api.listen", "127.0.0.1:5555", "address of the API that tenants reach"),
+    key("api.admin_listen", "127.0.0.1:5556", "loopback address of what admins reach"),
+    key("api.upload_bytes", "64MiB", "bytes of an upload, up to 256 MiB"),
+    key("api.history", "10000", "calls of each tenant that the API remembers"),
     key(
         "metrics.listen",
         "",

@@ -12,7 +12,8 @@ mod rabbit;
 mod surroundings;
 mod tenants;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -21,7 +22,7 @@ use lovage_core::{Limits, QueueName, Tenants};
 use lovage_worker::Failpoint;
 
 pub(crate) use keys::{KEYS, TENANT_KEYS};
-pub(crate) use layers::Layers;
+pub(crate) use layers::{Layers, Origin};
 pub(crate) use operations::OperationsConfig;
 use parse::Reader;
 pub(crate) use rabbit::RabbitConfig;
@@ -64,6 +65,11 @@ pub(crate) struct Config {
     /// Where native code is kept.
     pub(crate) cache: PathBuf,
     pub(crate) limits: Limits,
+    /// Where uploaded modules are, if they are run.
+    pub(crate) registry: Option<PathBuf>,
+    /// Where tokens, tenants made at run time and the audit log are.
+    pub(crate) records: PathBuf,
+    pub(crate) api: ApiConfig,
     /// How it is watched and steered.
     pub(crate) operations: OperationsConfig,
     /// The tenants that the configuration names.
@@ -79,7 +85,6 @@ impl Config {
     /// With everything that is wrong, together.
     pub(crate) fn read(layers: &Layers) -> anyhow::Result<Self> {
         let mut reader = Reader::new(layers);
-        let defaults = Limits::default();
         let default_queue = reader.text("task.default_queue");
         let mut queues: Vec<_> =
             reader.list("worker.queues").iter().map(|q| q.as_str().into()).collect();
@@ -91,6 +96,8 @@ impl Config {
         let concurrency = reader.count("worker.concurrency");
         let executors = reader.count("worker.executors");
         let backend = reader.text("result_backend");
+        let registry = Some(PathBuf::from(reader.text("registry.folder")))
+            .filter(|folder| !folder.as_os_str().is_empty());
         let lease = reader.seconds("worker.lease");
         let config = Self {
             broker_url: reader.text("broker_url"),
@@ -121,17 +128,10 @@ impl Config {
                 .filter(|it| !it.is_empty())
                 .map(Into::into),
             cache: cache(&reader.text("worker.cache"), layers),
-            limits: Limits {
-                time: reader.seconds("task.time_limit"),
-                soft_time: Some(reader.seconds("task.soft_time_limit")).filter(|it| !it.is_zero()),
-                cpu_time: reader.seconds("sandbox.cpu_time"),
-                memory_bytes: reader.bytes("sandbox.memory"),
-                fuel: reader.number("sandbox.fuel"),
-                argument_bytes: reader.bytes_u32("sandbox.argument_bytes"),
-                result_bytes: reader.bytes_u32("sandbox.result_bytes"),
-                log_bytes: reader.bytes_u32("sandbox.log_bytes"),
-                ..defaults
-            },
+            limits: limits(&mut reader),
+            registry: registry.clone(),
+            records: records(&mut reader, &registry.unwrap_or_default()),
+            api: api(&mut reader),
             tenants: tenants::read(&mut reader),
             operations: OperationsConfig::read(&mut reader, layers),
             log_level: reader.text("log.level"),
@@ -148,6 +148,67 @@ impl Config {
             problems => bail!("the configuration has problems:\n  {}", problems.join("\n  ")),
         }
     }
+}
+
+/// The most that any attempt may use.
+fn limits(reader: &mut Reader<'_>) -> Limits {
+    Limits {
+        time: reader.seconds("task.time_limit"),
+        soft_time: Some(reader.seconds("task.soft_time_limit")).filter(|it| !it.is_zero()),
+        cpu_time: reader.seconds("sandbox.cpu_time"),
+        memory_bytes: reader.bytes("sandbox.memory"),
+        fuel: reader.number("sandbox.fuel"),
+        argument_bytes: reader.bytes_u32("sandbox.argument_bytes"),
+        result_bytes: reader.bytes_u32("sandbox.result_bytes"),
+        log_bytes: reader.bytes_u32("sandbox.log_bytes"),
+        ..Limits::default()
+    }
+}
+
+/// Where what the API keeps is: as configured, else in the registry's folder.
+fn records(reader: &mut Reader<'_>, registry: &Path) -> PathBuf {
+    match &*reader.text("registry.records") {
+        "" => registry.join("lovage.db"),
+        path => path.into(),
+    }
+}
+
+/// How the API is served.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiConfig {
+    pub(crate) listen: SocketAddr,
+    /// Loopback only.
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) upload_bytes_max: u64,
+    /// Calls of a tenant that are remembered.
+    pub(crate) history: u32,
+}
+
+/// Bytes of the largest upload that an operator may allow.
+const UPLOAD_BYTES_MAX: u64 = 256 << 20;
+
+/// An address that there must be.
+fn some_address(reader: &mut Reader<'_>, path: &str) -> SocketAddr {
+    let problems = reader.problems().len();
+    let address = reader.address(path);
+    if address.is_none() && reader.problems().len() == problems {
+        reader.problem(path, "is empty; it is an address such as 127.0.0.1:5555");
+    }
+    address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn api(reader: &mut Reader<'_>) -> ApiConfig {
+    let listen = some_address(reader, "api.listen");
+    let admin_listen = some_address(reader, "api.admin_listen");
+    if !admin_listen.ip().is_loopback() {
+        reader.problem("api.admin_listen", "must be a loopback address");
+    }
+    let upload_bytes_max = reader.bytes("api.upload_bytes");
+    if upload_bytes_max > UPLOAD_BYTES_MAX {
+        reader.problem("api.upload_bytes", "must be at most 256MiB");
+    }
+    let history = u32::try_from(reader.count("api.history")).unwrap_or(u32::MAX);
+    ApiConfig { listen, admin_listen, upload_bytes_max, history }
 }
 
 /// Celery's node name: `%h` is the machine's name, `%n` the part before `@`, `%d` the domain.

@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An address and a port.
+    /// An address and a port; `None` for none.
     pub(super) fn address(&mut self, path: &str) -> Option<SocketAddr> {
         self.read(path, "is no address with a port, such as 127.0.0.1:9808", |text| match text {
             "" => Some(None),

@@ -1,0 +1,49 @@
+//! Uploaded modules, and what is recorded beside them.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use lovage_core::admin_ports::{Inspector, ModuleStore, Records};
+use lovage_core::ports::Sandbox;
+use lovage_sandbox::Compiler;
+use lovage_stores::registry::FolderRegistry;
+use lovage_stores::sqlite::SqliteRecords;
+
+use crate::config::Config;
+use crate::inspector::Workbench;
+use crate::shelves::Placed;
+
+/// Uploaded modules, and what is recorded beside them.
+#[derive(Clone)]
+pub(crate) struct Library {
+    pub(crate) store: Arc<dyn ModuleStore>,
+    pub(crate) inspector: Arc<dyn Inspector>,
+    pub(crate) records: Arc<dyn Records>,
+    /// What of it this worker runs.
+    pub(crate) placed: Arc<Placed>,
+}
+
+impl Library {
+    /// The registry, if the configuration names one.
+    ///
+    /// # Errors
+    /// When the folder or the records cannot be used.
+    pub(super) async fn open(
+        config: &Config,
+        compiler: &Compiler,
+        sandbox: &Arc<dyn Sandbox>,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(folder) = &config.registry else { return Ok(None) };
+        // The compiler process works elsewhere: what it is given must not depend on where.
+        let folder = std::path::absolute(folder)?;
+        let store = FolderRegistry::open(folder).await.context("registry.folder")?;
+        let records = SqliteRecords::open(&config.records, config.api.history).await;
+        let inspector = Workbench::new(compiler.clone(), Arc::clone(sandbox));
+        Ok(Some(Self {
+            store: Arc::new(store),
+            inspector: Arc::new(inspector),
+            records: Arc::new(records.context("registry.records")?),
+            placed: Arc::default(),
+        }))
+    }
+}
