@@ -65,6 +65,13 @@ bench: build ## Measure Lovage beside Celery prefork (BROKER=redis, sqlite or am
 	@tests/tools/setup server python
 	@$(LOVAGE_PYTHON) tests/bench/bench.py
 
+.PHONY: bench-languages
+bench-languages: build ## Measure every language, and Python and TypeScript beside Celery.
+	@tests/tools/setup server python languages
+	@$(LOVAGE_PYTHON) tests/bench/languages.py
+	@$(LOVAGE_PYTHON) tests/bench/bench.py python --broker redis
+	@$(LOVAGE_PYTHON) tests/bench/bench.py typescript --broker redis
+
 .PHONY: chaos chaos-redis chaos-sqlite chaos-amqp
 chaos: build ## Kill workers under load and count lost and doubled effects (on BROKER, or on all).
 	@tests/tools/setup server python

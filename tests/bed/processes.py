@@ -143,16 +143,17 @@ def lovage_worker(
     broker,
     backend,
     *arguments,
+    modules: Path | None = None,
     log: Path | None = None,
     more: dict[str, str] | None = None,
     is_awaited: bool = True,
 ) -> Process:
-    """A Lovage worker on the example modules, ready unless nobody waits for that."""
+    """A Lovage worker on these modules or the examples, ready unless nobody waits for that."""
     command = [places.lovage(), "worker", "-b", broker, "--result-backend", backend]
-    command += ["-Q", "celery", "--modules", places.guests(), *arguments]
+    command += ["-Q", "celery", "--modules", modules or places.guests(), *arguments]
     process = Process(command, log=log, more=more)
     if is_awaited:
-        process.wait_for_line("ready:")
+        process.wait_for_line("ready:", COMPILING_S)
     return process
 
 

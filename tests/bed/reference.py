@@ -9,7 +9,9 @@ import os
 import time
 
 from celery import Celery
-from celery.signals import task_prerun, worker_ready
+from celery.signals import task_prerun
+
+from bed import ready  # noqa: F401  its worker says when it is
 
 app = Celery("reference")
 app.conf.update(
@@ -17,12 +19,6 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
 )
-
-
-@worker_ready.connect
-def tell(**_):
-    """What a Lovage worker prints, too; at the log level of a bench nothing else would tell."""
-    print("ready:", flush=True)
 
 
 if "VISIBILITY" in os.environ:

@@ -21,8 +21,10 @@ from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "languages")]
 
+import conformance  # noqa: E402
 from bed import places, processes, profile, queues, rabbit, usage  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -44,6 +46,8 @@ class Scenario:
     calls: int
     celery_calls: int
     mix: tuple
+    # Where the module is built from, if it is none of the examples.
+    project: str | None = None
 
 
 _NOOP = ("bench.add", (2, 3))
@@ -57,6 +61,9 @@ SCENARIOS = {
     "sha": Scenario("bench.sha of 1,000 rounds", 6_000, 4_000, (_SHA,)),
     "mixed": Scenario("six adds, two echoes, one sleep, one sha", 20_000, 1_000,
                       (_NOOP, _NOOP, _ECHO, _NOOP, _SLEEP, _NOOP, _ECHO, _NOOP, _SHA, _NOOP)),
+    "python": Scenario("bench.add of one tasks.py under both", 10_000, 4_000, (_NOOP,), "python"),
+    "typescript": Scenario("bench.add in TypeScript, beside Python", 40_000, 4_000, (_NOOP,),
+                           "typescript"),
 }  # fmt: skip
 # SQLite commits to a disk; kombu polls it besides. RabbitMQ's messages are made one by one.
 SHARES = {"redis": 1, "sqlite": 10, "amqp": 3}
@@ -135,7 +142,7 @@ def play(name, scenario, queue, server, options) -> Round:
     queue.clear()
     calls = options.calls if name == "lovage" else options.celery_calls
     start = start_lovage if name == "lovage" else start_celery
-    with start(queue, options) as worker:
+    with start(scenario, queue, options) as worker:
         queue.worker = worker.pid
         run(queue, scenario, min(WARM_UP, calls))
         idle = usage.of(worker.pid)
@@ -168,22 +175,32 @@ def play(name, scenario, queue, server, options) -> Round:
     )
 
 
-def start_lovage(queue, options):
-    """A Lovage worker on the example modules."""
+def start_lovage(scenario, queue, options):
+    """A Lovage worker on the example modules, or on the scenario's own."""
+    modules = build(scenario.project) if scenario.project else None
     setting = {"LOVAGE_WORKER__LEDGER": "false"} if options.without_ledger else {}
     if hasattr(queue, "ledger"):
         setting["LOVAGE_LEDGER_URL"] = queue.ledger
     return processes.lovage_worker(
-        queue.broker, queue.backend, "-c", options.concurrency, more=setting
+        queue.broker, queue.backend, "-c", options.concurrency, modules=modules, more=setting
     )
 
 
-def start_celery(queue, _options):
+def build(project) -> Path:
+    """The folder with a project's module, built as a user would."""
+    folder = places.target() / "bench" / project
+    conformance.command("build", HERE / project, "-q", "-o", folder / "tasks.wasm")
+    return folder
+
+
+def start_celery(scenario, queue, _options):
     """Celery's own pool of processes, one a core, as `celery worker` starts it."""
-    folder = Path(__file__).resolve().parents[1]
-    cores = os.cpu_count() or 2
-    arguments = ["-P", "prefork", "-c", str(cores)]
-    return processes.celery_worker("bed.reference", folder, queue.broker, queue.backend, *arguments)
+    app, folder, more = "bed.reference", HERE.parent, {}
+    arguments = ["-P", "prefork", "-c", str(os.cpu_count() or 2)]
+    if scenario.project:
+        app, folder, more = "tasks", HERE / "python", {"PYTHONPATH": str(HERE.parent)}
+        arguments += ["-I", "bed.ready"]
+    return processes.celery_worker(app, folder, queue.broker, queue.backend, *arguments, more=more)
 
 
 def run(queue, scenario, calls):
