@@ -1,15 +1,18 @@
 //! From a verdict to all that has to be made true for it.
 
 use lovage_core::{
-    Child, Closing, Death, Disposal, Extended, Failure, Invocation, Json, Kept, KeptKind,
-    ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp, UNKNOWN_TASK, Verdict,
+    Child, ChordMember, ChordMembers, ChordWork, Closing, Disposal, Extended, Failure, Invocation,
+    Json, Kept, KeptKind, ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp,
+    UNKNOWN_TASK, Verdict,
 };
 
 use crate::Undecoded;
+use crate::canvas::{complete_chord, members_of};
 use crate::fields::Fields;
 use crate::follow_ups::{FollowUps, Source};
 use crate::next_attempt::next_attempt;
 use crate::opened::Opened;
+use crate::reason::{TENANT_MISMATCH, reason_of};
 use crate::result::stamps_of;
 use crate::routing::TaskRoute;
 use crate::signature::{Signature, list};
@@ -28,6 +31,9 @@ pub struct CloseSettings {
     pub default_queue: QueueName,
     /// Where calls of certain tasks go that name no place themselves (`task_routes`).
     pub routes: Vec<TaskRoute>,
+    /// Whether the result backend counts the members of chords. Where it does not, a chord leaves with a
+    /// call of `celery.chord_unlock`, which asks for its members' results.
+    pub chords_are_counted: bool,
 }
 
 impl Default for CloseSettings {
@@ -38,6 +44,7 @@ impl Default for CloseSettings {
             hostname: "celery@localhost".into(),
             default_queue: "celery".into(),
             routes: Vec::new(),
+            chords_are_counted: true,
         }
     }
 }
@@ -48,20 +55,34 @@ pub fn close(verdict: &Verdict, settings: &CloseSettings) -> Closing {
     let disposal = match &verdict.settlement {
         Settlement::Bury(failure) => return close.bury(failure),
         Settlement::Park(reason) => return close.park(reason),
-        Settlement::Retry { failure, at } => return close.retry(failure, *at),
+        Settlement::Retry { failure, at, options } => {
+            return close.retry(failure, *at, options.as_ref());
+        }
         Settlement::Succeed { result, calls } => {
             let source = close.source();
-            let FollowUps { publications, children } = source.after_success(result, calls);
+            let leaving = source.after_success(result, calls);
             let state = TaskState::Success(result.clone());
-            let results = close.wanted().then(|| close.record(state, children));
-            let results = results.into_iter().collect();
-            return close.closing(results, publications, Disposal::Acknowledge);
+            let children = leaving.children.clone();
+            let own = close.wanted().then(|| close.record(state.clone(), children));
+            let mut results: Vec<_> = own.into_iter().collect();
+            let chords = close.chords(&leaving, Some(&state));
+            results.extend(leaving.results);
+            let closing = close.closing(results, leaving.publications, Disposal::Acknowledge);
+            return Closing { chords, ..closing };
+        }
+        Settlement::Ignore { calls } => return close.unseen(close.source().outbox(calls)),
+        Settlement::Replace { signature, calls } => {
+            let mut leaving = close.source().outbox(calls);
+            close.source().replacement(signature, &mut leaving);
+            return close.unseen(leaving);
         }
         Settlement::Drop(reason) => {
             let state = TaskState::Revoked(reason.as_str());
-            let results = close.errors_wanted().then(|| close.record(state, Vec::new()));
+            let results = close.errors_wanted().then(|| close.record(state.clone(), Vec::new()));
             let results = results.into_iter().collect();
-            return close.closing(results, Vec::new(), Disposal::Acknowledge);
+            let chords = close.chords(&FollowUps::default(), Some(&state));
+            let closing = close.closing(results, Vec::new(), Disposal::Acknowledge);
+            return Closing { chords, ..closing };
         }
         Settlement::Release(at) => Disposal::Release(*at),
         // If the delivery is still ours it may be the only copy; if not, this does nothing.
@@ -95,28 +116,27 @@ pub fn quarantine(undecoded: &Undecoded, at: Timestamp) -> Closing {
     Closing::only(delivery.receipt, Disposal::Keep(Box::new(kept)))
 }
 
-/// Why the call must not be run yet: what follows it cannot be sent by this version, so that it
-/// would be done by halves. To be asked before a call is admitted; the text is a reason to park it.
-pub fn unsupported(invocation: &Invocation) -> Option<&'static str> {
-    let links = &invocation.links;
-    let plain = |link: &Json| {
-        list(link.as_part()).is_some_and(|links| links.iter().all(Signature::is_plain))
-    };
-    if links.chord.is_some() {
-        return Some("unsupported-chord");
-    }
-    if links.callbacks.as_ref().is_some_and(|callbacks| !plain(callbacks)) {
-        return Some("unsupported-callback");
-    }
-    if links.errbacks.as_ref().is_some_and(|errbacks| !plain(errbacks)) {
-        return Some("unsupported-errback");
-    }
-    // Only the next link is sent from here; the others travel on in its message.
-    let next_is_plain = |chain: &Json| {
-        list(chain.as_part()).is_some_and(|links| links.last().is_none_or(Signature::is_plain))
-    };
-    let chain = links.chain.as_ref().is_some_and(|chain| !next_is_plain(chain));
-    chain.then_some("unsupported-chain")
+/// What a chord's last member sends for it: the body with all results, or, when one of them failed,
+/// the news of that to the body's caller and its errbacks. `members` is what
+/// [counting](lovage_core::Counted::Complete) came to.
+///
+/// What it returns is to be settled with the member's own closing; whether the chord failed.
+pub fn chord_closing(
+    verdict: &Verdict,
+    settings: &CloseSettings,
+    member: &ChordMember,
+    members: &ChordMembers,
+) -> (Closing, bool) {
+    let close = Close { verdict, settings };
+    let mut leaving = FollowUps::default();
+    let of = (&member.group, &member.body);
+    let failed = complete_chord(&close.source(), &mut leaving, of, members);
+    let mut chords = ChordWork { members: leaving.members, ..ChordWork::default() };
+    let starts = leaving.chords.iter();
+    chords.starts.extend(starts.map(|start| (start.group.clone(), start.members)));
+    let chords = Some(Box::new(chords)).filter(|work| !work.is_empty());
+    let closing = close.closing(leaving.results, leaving.publications, Disposal::Acknowledge);
+    (Closing { chords, ..closing }, failed)
 }
 
 /// The failure of a call whose arguments are not a list, or whose keyword arguments are not a map:
@@ -161,12 +181,54 @@ impl<'a> Close<'a> {
             results.push(self.record(TaskState::Failure(failure.clone()), Vec::new()));
             results.extend(self.later_links(failure));
         }
-        let FollowUps { publications, .. } = self.source().after_failure();
+        let leaving = self.source().after_failure();
+        let chords = self.chords(&leaving, Some(&TaskState::Failure(failure.clone())));
         let kept = Kept {
             traceback: failure.traceback.clone(),
             ..self.kept(KeptKind::Dead, reason_of(failure), failure.to_string())
         };
-        self.closing(results, publications, Disposal::Keep(Box::new(kept)))
+        let closing = self.closing(results, leaving.publications, Disposal::Keep(Box::new(kept)));
+        Closing { chords, ..closing }
+    }
+
+    /// What left with a call of whose end nobody is told.
+    fn unseen(&self, leaving: FollowUps) -> Closing {
+        let chords = self.chords(&leaving, None);
+        let closing = self.closing(Vec::new(), leaving.publications, Disposal::Acknowledge);
+        Closing { chords, ..closing }
+    }
+
+    /// What chords have to hear of a call that ended so, or that ended and counts for nothing.
+    fn chords(&self, leaving: &FollowUps, state: Option<&TaskState>) -> Option<Box<ChordWork>> {
+        let invocation = &self.verdict.invocation;
+        if leaving.chords.is_empty()
+            && leaving.joining.is_empty()
+            && leaving.members.is_empty()
+            && invocation.links.chord.is_none()
+            && invocation.links.chain.is_none()
+        {
+            return None;
+        }
+        let mut work = ChordWork { members: leaving.members.clone(), ..ChordWork::default() };
+        work.starts.extend(leaving.chords.iter().map(|it| (it.group.clone(), it.members)));
+        if let Some(group) = &invocation.group {
+            work.joining.extend(leaving.joining.iter().map(|id| (group.clone(), id.clone())));
+        }
+        if let Some(state) = state {
+            if let (Some(body), Some(group)) = (&invocation.links.chord, &invocation.group) {
+                work.members.push(ChordMember {
+                    group: group.clone(),
+                    id: invocation.id.clone(),
+                    index: invocation.group_index,
+                    state: state.clone(),
+                    body: body.clone(),
+                });
+            }
+            if let (TaskState::Failure(_), Some(chain)) = (state, &invocation.links.chain) {
+                work.members.extend(members_of(chain.as_part(), state));
+            }
+        }
+        Some(Box::new(work)).filter(|work| !work.is_empty())
     }
 
     /// An unknown task is reported as Celery reports it, wanted or not. The other reasons are not
@@ -220,9 +282,9 @@ impl<'a> Close<'a> {
     }
 
     /// The next attempt leaves, and the caller sees that it will.
-    fn retry(&self, failure: &Failure, at: Timestamp) -> Closing {
+    fn retry(&self, failure: &Failure, at: Timestamp, options: Option<&Json>) -> Closing {
         let Verdict { invocation, at: now, .. } = self.verdict;
-        let Some(publication) = next_attempt(invocation, self.settings, at, *now) else {
+        let Some(publication) = next_attempt(invocation, self.settings, at, *now, options) else {
             return self.closing(Vec::new(), Vec::new(), Disposal::Release(Some(at)));
         };
         let children = vec![Child::Task(invocation.id.clone())];
@@ -244,7 +306,7 @@ impl<'a> Close<'a> {
         disposal: Disposal,
     ) -> Closing {
         let receipt = self.verdict.invocation.delivery.receipt;
-        Closing { receipt, ledger: None, results, publications, disposal }
+        Closing { receipt, ledger: None, results, publications, chords: None, disposal }
     }
 
     /// Whether anybody wants the result: the call says, or else its task.
@@ -334,39 +396,3 @@ impl<'a> Close<'a> {
 /// The reason under which a message is kept whose key was used before, with other arguments. It is
 /// no parked call: nobody can make it right.
 const MISMATCH: &str = "idempotency-mismatch";
-
-/// The reason under which a message is kept that names another tenant than the one that owns its queue.
-const TENANT_MISMATCH: &str = "tenant-mismatch";
-
-/// Each way to die that can be told by its exception alone.
-const DEATHS: [Death; 12] = [
-    Death::OutOfFuel,
-    Death::OutOfMemory,
-    Death::TimedOut,
-    Death::OutOfCpuTime,
-    Death::StackOverflow,
-    Death::Trapped,
-    Death::Exited,
-    Death::OutputTooLarge,
-    Death::ArgumentsTooLarge,
-    Death::TooManyHostCalls,
-    Death::InvalidResult,
-    Death::ExecutorLost,
-];
-
-/// The word under which a dead letter is filtered: how it died, or that it failed by itself.
-fn reason_of(failure: &Failure) -> &'static str {
-    let matches = |death: &&Death| {
-        let (module, name) = death.exception();
-        name == failure.exception_type && failure.exception_module.as_deref() == Some(module)
-    };
-    match failure.exception_type.as_str() {
-        "ArgumentsInvalid" if is_ours(failure) => "arguments-invalid",
-        "TenantMismatch" if is_ours(failure) => TENANT_MISMATCH,
-        _ => DEATHS.iter().find(matches).map_or("failed", |death| death.as_str()),
-    }
-}
-
-fn is_ours(failure: &Failure) -> bool {
-    failure.exception_module.as_deref() == Some("lovage.exceptions")
-}

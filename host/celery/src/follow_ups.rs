@@ -5,20 +5,29 @@
 //! that is settled twice sends the same messages.
 
 use lovage_core::{
-    Child, Invocation, Json, JsonPart, OutboxCall, Publication, QueueName, TaskId, Timestamp,
-    outbox_task_id,
+    Child, ChordMember, Invocation, Json, JsonPart, OutboxCall, OutboxItem, Publication, QueueName,
+    ResultRecord, TaskId, Timestamp, outbox_caller,
 };
 
 use crate::CloseSettings;
+use crate::canvas::{Canvas, ChordStart, Ids, Kind, Node, Place, REPLACED, With, complete_chord};
 use crate::outgoing::Outgoing;
 use crate::routing::{TaskRoute, route};
-use crate::signature::{Signature, list};
+use crate::signature::Signature;
 
 /// What leaves after a call, and what its result document will list as its children.
 #[derive(Default)]
 pub(crate) struct FollowUps {
     pub(crate) publications: Vec<Publication>,
     pub(crate) children: Vec<Child>,
+    /// The chords among what leaves.
+    pub(crate) chords: Vec<ChordStart>,
+    /// Members that join the call's own chord.
+    pub(crate) joining: Vec<TaskId>,
+    /// What others are told: those behind a chord that failed.
+    pub(crate) results: Vec<ResultRecord>,
+    /// Members of other chords that are over without having run.
+    pub(crate) members: Vec<ChordMember>,
 }
 
 /// A call that is over, as the source of others.
@@ -28,93 +37,164 @@ pub(crate) struct Source<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// What a signature is sent with besides its own.
-struct Sending<'a> {
-    id: &'a TaskId,
-    /// The group that it leaves in, and its place there.
-    member: Option<(&'a TaskId, u32)>,
-    /// What comes before its own arguments, unless it is immutable.
-    first: JsonPart<'a>,
-    /// What is to follow it.
-    chain: JsonPart<'a>,
-}
-
 impl Source<'_> {
-    /// After success: the calls of its outbox, its callbacks, the next link of its chain.
-    pub(crate) fn after_success(&self, result: &Json, calls: &[OutboxCall]) -> FollowUps {
-        let mut leaving = FollowUps::default();
-        for call in calls {
-            leaving.children.push(Child::Task(call.id.clone()));
-            leaving.publications.push(self.outbox_call(call));
-        }
+    /// After success: its outbox, its callbacks, the next link of its chain.
+    pub(crate) fn after_success(&self, result: &Json, calls: &[OutboxItem]) -> FollowUps {
+        let mut leaving = self.outbox(calls);
         let links = &self.invocation.links;
-        let result = result.as_part();
-        let callbacks = links.callbacks.as_ref().and_then(|links| list(links.as_part()));
-        match callbacks.as_deref() {
-            None | Some([]) => {}
-            Some([only]) => {
-                let id = self.follow_up_id(only, "callback", 0);
-                let chain = JsonPart::NULL;
-                let sending = Sending { id: &id, member: None, first: result, chain };
-                leaving.publications.push(self.publication(only, &sending));
-                leaving.children.push(Child::Task(id));
+        let callbacks = links.callbacks.as_ref().map(nodes).unwrap_or_default();
+        match callbacks.len() {
+            0 => {}
+            1 => self.send_each(&mut leaving, callbacks, "callback", result),
+            _ => {
+                // Calls leave as one group, canvases each by itself.
+                let is_group = |node: &Node| matches!(node.kind, Kind::Group(_));
+                let (groups, calls): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(is_group);
+                self.send_each(&mut leaving, groups, "callback-canvas", result);
+                self.send_group(&mut leaving, calls, "callback", result);
             }
-            Some(several) => self.send_group(&mut leaving, several, "callback", result),
         }
         if let Some(chain) = &links.chain {
-            self.next_link(&mut leaving, chain.as_part(), result);
+            self.next_link(&mut leaving, chain, result);
         }
         leaving
+    }
+
+    /// What the task itself sent.
+    pub(crate) fn outbox(&self, items: &[OutboxItem]) -> FollowUps {
+        let mut leaving = FollowUps::default();
+        let caller = outbox_caller(&self.invocation.id, self.invocation.replaced_task_nesting);
+        for (index, item) in (0_u32..).zip(items) {
+            match item {
+                OutboxItem::Call(call) => {
+                    leaving.children.push(Child::Task(call.id.clone()));
+                    leaving.publications.push(self.outbox_call(call));
+                }
+                OutboxItem::Body { group, body, members } => {
+                    complete_chord(self, &mut leaving, (group, body), members);
+                }
+                OutboxItem::Signature(signature) | OutboxItem::Member(signature) => {
+                    // The executor has read it before; what it says is checked here all the same.
+                    let Ok(mut node) = Node::parse(signature.as_part()) else { continue };
+                    let mut place = Place::default();
+                    if let OutboxItem::Member(_) = item {
+                        place = self.own_place(None);
+                    }
+                    let ids = &mut Ids::of_item(&caller, index);
+                    node.options.remove("root_id");
+                    let joins = matches!(item, OutboxItem::Member(_));
+                    let mut canvas = Canvas { source: self, leaving: &mut leaving };
+                    let result = canvas.send(node, &place, ids, With::default());
+                    let child = child_of(result.as_part());
+                    if let (true, Some(Child::Task(id) | Child::Group { id, .. })) = (joins, &child)
+                    {
+                        leaving.joining.push(id.clone());
+                    }
+                    leaving.children.extend(child);
+                }
+            }
+        }
+        leaving
+    }
+
+    /// What takes the place of the call: under its id, in its group and chord, followed by what was
+    /// to follow it.
+    pub(crate) fn replacement(&self, signature: &Json, leaving: &mut FollowUps) {
+        let Ok(mut node) = Node::parse(signature.as_part()) else { return };
+        if matches!(node.kind, Kind::Group(_)) {
+            node = into_chord(node);
+        }
+        let links = &self.invocation.links;
+        for (name, link) in [("link", &links.callbacks), ("link_error", &links.errbacks)] {
+            if let Some(link) = link {
+                node.options.append(name, link.as_part());
+            }
+        }
+        let chain: Vec<_> = links.chain.as_ref().map(parts).unwrap_or_default();
+        let nesting = self.invocation.replaced_task_nesting.saturating_add(1);
+        let seed = outbox_caller(&self.invocation.id, nesting);
+        node.has_replaced(nesting);
+        let ids = &mut Ids::of_role(&seed, "replace");
+        let place = self.own_place(Some(self.invocation.id.clone()));
+        let mut canvas = Canvas { source: self, leaving };
+        canvas.send(node, &place, ids, With { first: None, chain: &chain });
+    }
+
+    /// Where the call stands itself.
+    fn own_place(&self, id: Option<TaskId>) -> Place {
+        let index = self.invocation.group_index.and_then(|index| usize::try_from(index).ok());
+        let group = self.invocation.group.clone();
+        let member = group.map(|group| (group, index.unwrap_or_default()));
+        Place { id, member, chord: self.invocation.links.chord.clone() }
     }
 
     /// After failure: the errbacks, each with the failed call's id. They leave as one group, also
     /// when there is only one.
     pub(crate) fn after_failure(&self) -> FollowUps {
         let mut leaving = FollowUps::default();
-        let links = self.invocation.links.errbacks.as_ref();
-        let errbacks = links.and_then(|links| list(links.as_part())).unwrap_or_default();
-        if !errbacks.is_empty() {
-            let id = Json::string(self.invocation.id.as_str());
-            self.send_group(&mut leaving, &errbacks, "errback", id.as_part());
+        if let Some(errbacks) = &self.invocation.links.errbacks {
+            self.errbacks(&mut leaving, errbacks.as_part(), &self.invocation.id);
         }
         leaving
     }
 
-    /// The last element of a chain is the next link; those before it travel on with it.
-    fn next_link(&self, leaving: &mut FollowUps, chain: JsonPart<'_>, result: JsonPart<'_>) {
-        let mut elements = Vec::new();
-        chain.each_element(|element| elements.push(element));
-        let Some(link) = elements.pop().and_then(Signature::of) else { return };
-        let rest = joined(&elements);
-        let id = self.follow_up_id(&link, "chain", 0);
-        let sending = Sending { id: &id, member: None, first: result, chain: rest.as_part() };
-        leaving.publications.push(self.publication(&link, &sending));
-        leaving.children.push(Child::Task(id));
+    /// The errbacks of a call that failed: this one, or the body of a chord of its.
+    pub(crate) fn errbacks(&self, leaving: &mut FollowUps, list: JsonPart<'_>, failed: &TaskId) {
+        let id = Json::string(failed.as_str());
+        let role = if *failed == self.invocation.id {
+            "errback".into()
+        } else {
+            format!("errback\0{failed}")
+        };
+        self.send_group(leaving, nodes(&list.to_json()), &role, &id);
     }
 
-    fn send_group(
-        &self,
-        leaving: &mut FollowUps,
-        signatures: &[Signature<'_>],
-        role: &str,
-        first: JsonPart<'_>,
-    ) {
-        let group = self.derived_id(&format!("{role}-group"), 0);
-        let mut members = Vec::with_capacity(signatures.len());
-        for (index, signature) in (0_u32..).zip(signatures) {
-            let id = self.follow_up_id(signature, role, index);
-            let member = Some((&group, index));
-            let sending = Sending { id: &id, member, first, chain: JsonPart::NULL };
-            leaving.publications.push(self.publication(signature, &sending));
-            members.push(id);
+    /// The last element of a chain is the next link; those before it travel on with it.
+    fn next_link(&self, leaving: &mut FollowUps, chain: &Json, result: &Json) {
+        let mut elements = parts(chain);
+        let Some(mut link) = elements.pop().and_then(|link| Node::parse(link.as_part()).ok())
+        else {
+            return;
+        };
+        if let (Kind::Call { .. }, []) = (&link.kind, elements.as_slice()) {
+            // Celery's last link says that nothing follows.
+            link.options.or_set("chain", Json::empty_array);
         }
-        leaving.children.push(Child::Group { id: group, members });
+        let ids = &mut Ids::of_role(&self.invocation.id, "chain");
+        let mut canvas = Canvas { source: self, leaving };
+        let with = With { first: Some(result), chain: &elements };
+        let sent = canvas.send(link, &Place::default(), ids, with);
+        leaving.children.extend(child_of(sent.as_part()));
+    }
+
+    fn send_each(&self, leaving: &mut FollowUps, nodes: Vec<Node>, role: &str, first: &Json) {
+        let ids = &mut Ids::of_role(&self.invocation.id, role);
+        for node in nodes {
+            let mut canvas = Canvas { source: self, leaving };
+            let sent = canvas.send(node, &Place::default(), ids, With::first(first));
+            leaving.children.extend(child_of(sent.as_part()));
+        }
+    }
+
+    fn send_group(&self, leaving: &mut FollowUps, nodes: Vec<Node>, role: &str, first: &Json) {
+        if nodes.is_empty() {
+            return;
+        }
+        let mut group = Node::call("celery.group", Json::empty_object());
+        group.kind = Kind::Group(nodes);
+        self.send_each(leaving, vec![group], &format!("{role}-group"), first);
     }
 
     /// The message of one signature.
-    fn publication(&self, signature: &Signature<'_>, sending: &Sending<'_>) -> Publication {
-        let Sending { id, member, first, chain } = *sending;
-        let mut arguments = if signature.immutable { Vec::new() } else { vec![first] };
+    pub(crate) fn publication(
+        &self,
+        signature: &Signature<'_>,
+        id: &TaskId,
+        first: Option<JsonPart<'_>>,
+        chain: JsonPart<'_>,
+    ) -> Publication {
+        let mut arguments = Vec::new();
+        arguments.extend(first.filter(|_| !signature.immutable));
         signature.args.each_element(|element| arguments.push(element));
         let arguments = joined(&arguments);
         let text = |name| signature.option_text(name);
@@ -130,9 +210,14 @@ impl Source<'_> {
             Outgoing::new(&signature.task, id.as_str(), queue, &self.settings.hostname);
         outgoing.root_id = self.root_id();
         outgoing.parent_id = Some(self.invocation.id.as_str());
-        outgoing.group = member.map(|(group, _)| group.as_str()).or(group.as_deref());
-        outgoing.group_index =
-            member.map(|(_, index)| index.into()).or_else(|| number("group_index").map(whole));
+        outgoing.group = group.as_deref();
+        outgoing.group_index = number("group_index").map(whole);
+        // A task that takes this one's place has its id.
+        if *id == self.invocation.id {
+            outgoing.parent_id = self.invocation.parent_id.as_ref().map(TaskId::as_str);
+        }
+        let nesting = signature.option(REPLACED).and_then(|nesting| nesting.as_str().parse().ok());
+        outgoing.replaced_task_nesting = nesting.unwrap_or(0);
         outgoing.eta = signature.eta(self.now);
         outgoing.expires = signature.expires(self.now);
         outgoing.time_limit = [link("time_limit"), link("soft_time_limit")];
@@ -148,7 +233,7 @@ impl Source<'_> {
         outgoing.errbacks = link("link_error");
         outgoing.chain = chain;
         outgoing.chord = link("chord");
-        outgoing.reply_to = reply_to.as_deref();
+        outgoing.reply_to = reply_to.as_deref().or(self.invocation.reply_to.as_deref());
         outgoing.exchange = exchange.as_deref().unwrap_or_default();
         outgoing.routing_key = routing_key.as_deref().unwrap_or(queue);
         let is_placed = text("queue").is_some() || exchange.is_some() || routing_key.is_some();
@@ -179,17 +264,55 @@ impl Source<'_> {
     fn root_id(&self) -> &str {
         self.invocation.root_id.as_ref().unwrap_or(&self.invocation.id).as_str()
     }
+}
 
-    fn follow_up_id(&self, signature: &Signature<'_>, role: &str, index: u32) -> TaskId {
-        let given = signature.option_text("task_id").map(|id| TaskId::from(&*id));
-        given.unwrap_or_else(|| self.derived_id(role, index))
-    }
+/// The signatures of a list, or the one that stands in its place; what is none is passed over.
+fn nodes(list: &Json) -> Vec<Node> {
+    parts(list).iter().filter_map(|part| Node::parse(part.as_part()).ok()).collect()
+}
 
-    /// An id that depends on the call and the place alone, and is none of its outbox's.
-    fn derived_id(&self, role: &str, index: u32) -> TaskId {
-        let source = TaskId::from(format!("{}\0{role}", self.invocation.id));
-        outbox_task_id(&source, index)
+/// The elements of a list.
+fn parts(list: &Json) -> Vec<Json> {
+    let mut parts = Vec::new();
+    let is_list = list.as_part().each_element(|element| parts.push(element.to_json()));
+    if !is_list && list.is_object() {
+        parts.push(list.clone());
     }
+    parts
+}
+
+/// A group that takes a call's place: its results come together under the call's id.
+fn into_chord(group: Node) -> Node {
+    let Kind::Group(header) = group.kind else { return group };
+    let body = Node::call("celery.accumulate", crate::opened::written("{\"index\": 0}".into()));
+    let mut options = group.options;
+    options.remove("task_id");
+    Node {
+        kind: Kind::Chord { header, body: Box::new(body) },
+        args: group.args,
+        kwargs: Json::empty_object(),
+        options,
+        immutable: false,
+    }
+}
+
+/// What a result's tuple is as somebody's child.
+fn child_of(tuple: JsonPart<'_>) -> Option<Child> {
+    let mut outer = Vec::new();
+    tuple.each_element(|element| outer.push(element));
+    let [own, children] = outer.as_slice() else { return None };
+    let mut inner = Vec::new();
+    own.each_element(|element| inner.push(element));
+    let id = TaskId::from(&*inner.first()?.as_text()?);
+    if children.is_null() {
+        return Some(Child::Task(id));
+    }
+    let mut members = Vec::new();
+    children.each_element(|child| match child_of(child) {
+        Some(Child::Task(id) | Child::Group { id, .. }) => members.push(id),
+        None => {}
+    });
+    Some(Child::Group { id, members })
 }
 
 /// The message of a call that nobody's task sends: a client's own. Times count from `now`; `origin`

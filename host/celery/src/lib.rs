@@ -37,6 +37,8 @@
 
 mod accept;
 mod body;
+mod builtin;
+mod canvas;
 mod close;
 mod compression;
 mod control;
@@ -53,7 +55,9 @@ mod next_attempt;
 mod number;
 mod opened;
 mod outgoing;
+mod reason;
 mod repr;
+mod request;
 mod result;
 mod routing;
 mod signature;
@@ -61,7 +65,9 @@ mod typed;
 mod yaml;
 
 pub use accept::{Accept, AcceptError, ContentType};
-pub use close::{CloseSettings, arguments_error, close, quarantine, unsupported};
+pub use builtin::{Builtin, Unlock, builtin, fixed, is_builtin};
+pub use canvas::{SignatureError, frozen_result};
+pub use close::{CloseSettings, arguments_error, chord_closing, close, quarantine};
 pub use control::{
     ControlReply, ControlRequest, ReplyTo, control_question, control_reply, decode_control,
     decode_reply, request_info,
@@ -75,5 +81,7 @@ pub use event::{EventStamp, Heart, TaskEvent, event_batch, event_parts, worker_e
 pub use follow_ups::call_message;
 pub use iso::{format_timestamp, parse_timestamp};
 pub use repr::value as python_repr;
+pub use request::request_text;
+pub use result::chord_entry;
 pub use result::{DatabaseRow, database_row, result_document};
 pub use routing::TaskRoute;

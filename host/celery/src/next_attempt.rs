@@ -1,5 +1,8 @@
 //! The message of the next attempt.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use lovage_core::{Invocation, Json, JsonPart, Message, Parts, Publication, TaskId, Timestamp};
 
 use crate::CloseSettings;
@@ -22,6 +25,32 @@ const DELIVERY_HEADERS: [&str; 6] = [
 const FIRST_ATTEMPT: &str = "lovage-first-attempt";
 const RETRY_DELAY: &str = "lovage-retry-delay";
 
+/// Headers that are written anew, or of which the message is made.
+const OWN_HEADERS: [&str; 22] = [
+    "\"lang\"",
+    "\"task\"",
+    "\"id\"",
+    "\"shadow\"",
+    "\"eta\"",
+    "\"expires\"",
+    "\"group\"",
+    "\"group_index\"",
+    "\"retries\"",
+    "\"timelimit\"",
+    "\"root_id\"",
+    "\"parent_id\"",
+    "\"argsrepr\"",
+    "\"kwargsrepr\"",
+    "\"origin\"",
+    "\"ignore_result\"",
+    "\"replaced_task_nesting\"",
+    "\"stamped_headers\"",
+    "\"stamps\"",
+    "\"compression\"",
+    "\"lovage-first-attempt\"",
+    "\"lovage-retry-delay\"",
+];
+
 /// Properties that belong to a delivery, or that are written anew.
 const DELIVERY_PROPERTIES: [&str; 4] =
     ["\"delivery_info\"", "\"delivery_tag\"", "\"body_encoding\"", "\"expiration\""];
@@ -36,10 +65,60 @@ pub(crate) fn next_attempt(
     settings: &CloseSettings,
     at: Timestamp,
     now: Timestamp,
+    options: Option<&Json>,
+) -> Option<Publication> {
+    let Some(options) = options.map(Json::as_part) else {
+        return as_it_came(invocation, settings, at, now);
+    };
+    let mut altered = invocation.clone();
+    let member = |name: &str| options.member(name).filter(|value| !value.is_null());
+    if let Some(args) = member("args") {
+        altered.args = args.to_json();
+    }
+    if let Some(kwargs) = member("kwargs") {
+        altered.kwargs = kwargs.to_json();
+    }
+    let seconds = |name| {
+        let limit = member(name).and_then(JsonPart::as_number);
+        limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok())
+    };
+    altered.time_limit.hard = seconds("time_limit").or(altered.time_limit.hard);
+    altered.time_limit.soft = seconds("soft_time_limit").or(altered.time_limit.soft);
+    if let Some(ignore) = member("ignore_result").and_then(JsonPart::as_bool) {
+        altered.ignore_result = Some(ignore);
+    }
+    if let Some(expires) = member("expires") {
+        let wait = expires.as_number().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
+        let moment = || expires.as_text().and_then(|text| crate::parse_timestamp(&text));
+        altered.expires = wait.map(|wait| now.after(wait)).or_else(moment).or(altered.expires);
+    }
+    if let Some(priority) = member("priority").and_then(|it| it.as_str().parse().ok()) {
+        altered.priority = Some(priority);
+    }
+    let mut publication = written_anew(&altered, settings, at, now, member("headers"));
+    let text = |name| member(name).and_then(JsonPart::as_text).map(Cow::into_owned);
+    if let Some(queue) = text("queue") {
+        publication.routing_key = queue;
+    }
+    if let Some(exchange) = text("exchange") {
+        publication.exchange = exchange;
+    }
+    if let Some(key) = text("routing_key") {
+        publication.routing_key = key;
+    }
+    Some(publication)
+}
+
+/// The same message again.
+fn as_it_came(
+    invocation: &Invocation,
+    settings: &CloseSettings,
+    at: Timestamp,
+    now: Timestamp,
 ) -> Option<Publication> {
     let opened = Opened::of(&invocation.delivery.message).ok()?;
     if opened.headers.member("task").is_none() {
-        return Some(from_protocol_1(invocation, settings, at, now));
+        return Some(written_anew(invocation, settings, at, now, None));
     }
     let headers = edited_headers(invocation, opened.headers, at, now);
     let properties = edited_properties(invocation, opened.properties, now);
@@ -115,12 +194,14 @@ fn edited_properties(invocation: &Invocation, properties: JsonPart<'_>, now: Tim
     text
 }
 
-/// A message of protocol 1 has no headers of its own, so all of them are written.
-fn from_protocol_1(
+/// A message of protocol 1 has no headers of its own, and one that was altered says other things than
+/// it did: all is written. Headers of the caller's own stay, and `more` stand over them.
+fn written_anew(
     invocation: &Invocation,
     settings: &CloseSettings,
     at: Timestamp,
     now: Timestamp,
+    more: Option<JsonPart<'_>>,
 ) -> Publication {
     let links = &invocation.links;
     let time_limit = [invocation.time_limit.hard, invocation.time_limit.soft]
@@ -131,7 +212,18 @@ fn from_protocol_1(
     let mut marked = String::new();
     let mut object = Object::new(&mut marked, JsonPart::EMPTY_OBJECT);
     marks(&mut object, invocation, now);
+    invocation.headers.as_part().each_quoted_member(|name, value| {
+        let ours = OWN_HEADERS.contains(&name) || DELIVERY_HEADERS.contains(&name);
+        let anew = more.is_some_and(|more| more.member(name.trim_matches('"')).is_some());
+        if !ours && !anew {
+            object.quoted(name, value.as_str());
+        }
+    });
+    if let Some(more) = more {
+        more.each_quoted_member(|name, value| object.quoted(name, value.as_str()));
+    }
     object.end();
+    let headers = invocation.headers.as_part();
     let mut outgoing = Outgoing::new(invocation.task.as_str(), id, queue, &settings.hostname);
     outgoing.root_id = invocation.root_id.as_ref().map_or(id, TaskId::as_str);
     outgoing.parent_id = Some(id);
@@ -141,6 +233,11 @@ fn from_protocol_1(
     outgoing.eta = Some(at);
     outgoing.expires = invocation.expires;
     outgoing.time_limit = [hard, soft].map(|text| JsonPart::parse(text).unwrap_or(JsonPart::NULL));
+    outgoing.ignore_result = invocation.ignore_result;
+    outgoing.replaced_task_nesting = invocation.replaced_task_nesting;
+    outgoing.shadow = headers.member("shadow").unwrap_or(JsonPart::NULL);
+    outgoing.stamped_headers = headers.member("stamped_headers").unwrap_or(JsonPart::NULL);
+    outgoing.stamps = headers.member("stamps").unwrap_or(JsonPart::EMPTY_OBJECT);
     outgoing.headers = JsonPart::parse(&marked).unwrap_or(JsonPart::EMPTY_OBJECT);
     outgoing.args = invocation.args.as_part();
     outgoing.kwargs = invocation.kwargs.as_part();

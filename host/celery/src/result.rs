@@ -37,6 +37,18 @@ pub fn result_document(record: &ResultRecord) -> String {
     text
 }
 
+/// A chord's member as backends that count keep it: `[1, id, state, result]`.
+pub fn chord_entry(id: &TaskId, state: &TaskState) -> String {
+    let mut text = String::from("[1, ");
+    write_json_string(&mut text, id.as_str());
+    text.push_str(", ");
+    write_json_string(&mut text, state.name());
+    text.push_str(", ");
+    push_result(&mut text, state);
+    text.push(']');
+    text
+}
+
 fn push_extended(text: &mut String, record: &ResultRecord) {
     let Some(extended) = &record.extended else { return };
     push_name(text, "name");

@@ -48,14 +48,9 @@ impl<'a> Signature<'a> {
         })
     }
 
-    /// Whether sending it is sending one message: it is no group, chord, chain or chunks.
-    pub(crate) fn is_plain(&self) -> bool {
-        let by_type = matches!(self.subtask_type.as_deref(), None | Some("" | "xmap" | "xstarmap"));
-        let by_name = matches!(
-            &*self.task,
-            "celery.group" | "celery.chord" | "celery.chain" | "celery.chunks"
-        );
-        by_type && !by_name
+    /// Whether it is a group of others.
+    pub(crate) fn is_group(&self) -> bool {
+        self.subtask_type.as_deref() == Some("group")
     }
 
     /// The id under which somebody may already wait for its result. A chord is waited for by the
@@ -142,22 +137,11 @@ mod tests {
     fn what_is_missing_is_empty() {
         let bare = signature(r#"{"task": "a"}"#);
         assert_eq!((bare.args.as_str(), bare.kwargs.as_str()), ("[]", "{}"));
-        assert!(bare.is_plain() && !bare.immutable);
+        assert!(!bare.immutable);
         assert_eq!(bare.awaited_id(), None);
         assert!(list(JsonPart::parse("[1]").unwrap()).is_none());
         assert!(list(JsonPart::parse("{}").unwrap()).is_none());
         assert!(list(JsonPart::parse("[]").unwrap()).unwrap().is_empty());
-    }
-
-    #[test]
-    fn only_what_is_one_message_is_plain() {
-        for kind in ["group", "chord", "chain", "chunks"] {
-            assert!(
-                !signature(&format!(r#"{{"task": "t", "subtask_type": "{kind}"}}"#)).is_plain()
-            );
-            assert!(!signature(&format!(r#"{{"task": "celery.{kind}"}}"#)).is_plain());
-        }
-        assert!(signature(r#"{"task": "celery.map", "subtask_type": "xmap"}"#).is_plain());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod frames;
 pub mod ports;
 
 mod access;
+mod chord;
 mod custody;
 mod delivery;
 mod fanout;
@@ -51,6 +52,7 @@ pub use access::{
     AuditEntry, AuditRow, Scope, ScopeError, Submission, Submitted, Tampered, TaskCursor,
     TaskFilter, TaskPage, TaskRow, Token, verify_audit,
 };
+pub use chord::{ChordMember, ChordMembers, ChordWork, Counted};
 pub use custody::{Due, Keeping, Waiting};
 pub use delivery::{Delivery, Message, Parts, Receipt};
 pub use fanout::{Notice, Question, QueueSource, Recipients};
@@ -70,7 +72,7 @@ pub use ledger::{
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, REUSE_MAX, TaskSpec};
 pub use module::{Module, Percentage, PercentageError};
-pub use outbox::{OutboxCall, outbox_task_id};
+pub use outbox::{OutboxCall, OutboxItem, outbox_caller, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};
 pub use result::{Child, Extended, ResultRecord, TaskState};
 pub use retry::{

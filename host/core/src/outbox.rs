@@ -5,7 +5,27 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Json, QueueName, TaskId, TaskName};
+use crate::{ChordMembers, Json, QueueName, TaskId, TaskName};
+
+/// Something in the outbox. Its place there is part of the ids that it gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OutboxItem {
+    /// One call.
+    Call(OutboxCall),
+    /// A signature of Celery's, of any form.
+    Signature(Json),
+    /// A signature that becomes a member of the chord that the caller is a member of.
+    Member(Json),
+    /// The body of a chord whose members have all ended: it is sent, or its caller told which failed.
+    Body {
+        /// The group that the members are.
+        group: TaskId,
+        /// The body, as Celery's signature.
+        body: Json,
+        /// What they came to.
+        members: ChordMembers,
+    },
+}
 
 /// A call in the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +50,15 @@ pub struct OutboxCall {
     pub ignore_result: bool,
     /// More headers, a JSON object.
     pub headers: Option<Json>,
+}
+
+/// The caller from whose id those of its outbox are made. A task that took another's place has its id
+/// and not its calls.
+pub fn outbox_caller(id: &TaskId, replaced_task_nesting: u32) -> TaskId {
+    match replaced_task_nesting {
+        0 => id.clone(),
+        nesting => TaskId::from(format!("{id}\0{nesting}")),
+    }
 }
 
 /// The id of the `index`-th call (from 0) that the task `caller` puts in its outbox.

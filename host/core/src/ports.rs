@@ -14,11 +14,11 @@ use bytes::Bytes;
 
 use crate::frames::{HostCall, HostReply};
 use crate::{
-    Claim, Claimed, Closing, Death, Delivery, Disposal, Due, Grant, Job, JobNumber, Json, Keeping,
-    KeptEntry, KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite, Message, Module, Notice,
-    Publication, Question, QueueName, QueueSource, Receipt, Record, Recorded, Renewed, Report,
-    ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName, TaskSpec, TenantId, Timestamp,
-    Waiting,
+    ChordMember, Claim, Claimed, Closing, Counted, Death, Delivery, Disposal, Due, Grant, Job,
+    JobNumber, Json, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, LedgerKey, LedgerWrite,
+    Message, Module, Notice, Publication, Question, QueueName, QueueSource, Receipt, Record,
+    Recorded, Renewed, Report, ResultRecord, StepBegin, StepBegun, StepEnd, TaskId, TaskName,
+    TaskSpec, TenantId, Timestamp, Waiting,
 };
 
 pub use demand::{Demand, Share};
@@ -288,6 +288,53 @@ pub trait ResultBackend: Send + Sync {
     /// # Errors
     /// When the backend cannot be reached.
     async fn load(&self, task: &TaskId) -> Result<Option<String>, PortError>;
+
+    /// Deletes what has expired, where the backend does not do so by itself; what
+    /// `celery.backend_cleanup` asks for once a day.
+    ///
+    /// # Errors
+    /// When the backend cannot be reached; some may be gone.
+    async fn expire(&self, now: Timestamp) -> Result<(), PortError> {
+        let _ = now;
+        Ok(())
+    }
+}
+
+/// Where the members of chords are counted, in the layout that Celery's own workers use.
+#[async_trait]
+pub trait Chords: Send + Sync {
+    /// Notes how many members a chord has; called before they leave. May be repeated.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn start(&self, group: &TaskId, members: u64) -> Result<(), PortError>;
+
+    /// Has a chord wait for one member more; called before it leaves. May be repeated.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn join(&self, group: &TaskId, member: &TaskId) -> Result<(), PortError>;
+
+    /// Counts a member that is over, once for its id; whoever counts the last one sends the body. May
+    /// be repeated: a sender that died is replaced after a few seconds.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the member may be counted.
+    async fn count(&self, member: &ChordMember) -> Result<Counted, PortError>;
+
+    /// Extends the right to send a body, as long as it takes to settle the member that it leaves with;
+    /// called every two seconds meanwhile. May be repeated.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the right goes on running out.
+    async fn hold(&self, group: &TaskId, token: &str) -> Result<(), PortError>;
+
+    /// Ends a chord whose body has left; with an error, its members' entries stay until they expire.
+    /// May be repeated.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn end(&self, group: &TaskId, token: &str, failed: bool) -> Result<(), PortError>;
 }
 
 /// What a call's right to run, and its end, are checked against, on behalf of one worker session.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Json, OutboxCall};
+use crate::{Json, OutboxItem};
 
 /// The end of one attempt: an outcome, and what it used.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +13,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it used.
     pub usage: Usage,
-    /// The calls it put in its outbox; they leave only if it succeeded.
-    pub outbox: Vec<OutboxCall>,
+    /// What it put in its outbox; it leaves only if it succeeded, was ignored or is replaced.
+    pub outbox: Vec<OutboxItem>,
     /// What it logged, in order.
     pub logs: Vec<LogLine>,
     /// Log lines that were dropped at the limit.
@@ -49,7 +49,15 @@ pub enum Outcome {
         failure: Failure,
         /// After how long; the policy says where the guest does not.
         after: Option<Duration>,
+        /// What the next attempt has other than this one: a JSON object.
+        options: Option<Json>,
     },
+    /// The task ended, and nobody is to hear of it.
+    Ignore,
+    /// The task wants its message delivered again, as the same attempt.
+    Requeue(Failure),
+    /// This signature takes the task's place.
+    Replace(Json),
     /// A step was found begun, and its author said not to repeat it in doubt.
     Ambiguous {
         /// The step's name.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::frames::FrameError;
 use crate::{
-    Cause, Death, Digest, FailedAttempt, Failure, Invocation, Job, Json, Kept, LedgerWrite,
-    OutboxCall, Outcome, Parts, Receipt, Report, ResultRecord, TaskId, TaskSpec, Timestamp,
+    Cause, ChordWork, Death, Digest, FailedAttempt, Failure, Invocation, Job, Json, JsonPart, Kept,
+    LedgerWrite, OutboxItem, Outcome, Parts, Receipt, Report, ResultRecord, TaskId, TaskSpec,
+    Timestamp,
 };
 
 /// A call, and what becomes of it.
@@ -49,13 +50,27 @@ pub enum Settlement {
         failure: Failure,
         /// When.
         at: Timestamp,
+        /// What the next attempt has other than this one: a JSON object.
+        options: Option<Json>,
+    },
+    /// Over, and nobody is told; what it sent leaves.
+    Ignore {
+        /// What it sent.
+        calls: Vec<OutboxItem>,
+    },
+    /// Another signature takes its id and everything that was to follow it.
+    Replace {
+        /// The signature, as the task gave it.
+        signature: Json,
+        /// What it sent.
+        calls: Vec<OutboxItem>,
     },
     /// Done.
     Succeed {
         /// What the task returned.
         result: Json,
         /// The calls that leave with its success.
-        calls: Vec<OutboxCall>,
+        calls: Vec<OutboxItem>,
     },
 }
 
@@ -100,7 +115,7 @@ pub enum ParkReason {
 }
 
 /// The form in which a ledger keeps settlements.
-const RECORDED_VERSION: u8 = 1;
+const RECORDED_VERSION: u8 = 2;
 
 impl Settlement {
     /// The settlement as a ledger keeps it, with the call it was made for: another call may have the
@@ -129,7 +144,14 @@ const NOT_STARTED_DELAY: Duration = Duration::from_secs(1);
 ///
 /// Pure: it reads no clock and draws no lot, so that every row of it is a test.
 pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict {
-    let Job { mut invocation, module, task, retry, key_is_explicit, .. } = job;
+    let Job { mut invocation, module, task, mut retry, key_is_explicit, .. } = job;
+    let mut options = None;
+    if let Outcome::Retry { options: Some(asked), .. } = &report.outcome {
+        options = Some(asked.clone());
+        if let Some(most) = asked.as_part().member("max_retries").and_then(JsonPart::as_number) {
+            retry.max_retries = Some(most_retries(most, invocation.retry.max_retries));
+        }
+    }
     let wanted = Cause::of(&report.outcome).is_some_and(|cause| retry.causes.contains(cause));
     let mut again = |failure: Failure, asked: Option<Duration>| {
         let mut marks = invocation.retry;
@@ -138,11 +160,14 @@ pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict 
         let next = || retry.next(&attempt, &mut marks);
         let Some(wait) = wanted.then(next).flatten() else { return Settlement::Bury(failure) };
         invocation.retry = marks;
-        Settlement::Retry { failure, at: now.after(wait) }
+        Settlement::Retry { failure, at: now.after(wait), options: options.take() }
     };
     let settlement = match report.outcome {
         Outcome::Succeed(result) => Settlement::Succeed { result, calls: report.outbox },
-        Outcome::Retry { failure, after } => again(failure, after),
+        Outcome::Retry { failure, after, .. } => again(failure, after),
+        Outcome::Ignore => Settlement::Ignore { calls: report.outbox },
+        Outcome::Replace(signature) => Settlement::Replace { signature, calls: report.outbox },
+        Outcome::Requeue(_) => Settlement::Release(Some(now)),
         Outcome::Fail(failure) | Outcome::Reject(failure) => again(failure, None),
         Outcome::Ambiguous { step } => Settlement::Park(ParkReason::AmbiguousStep(step)),
         Outcome::Killed { death, failure } => match death {
@@ -154,6 +179,12 @@ pub fn decide(job: Job, report: Report, now: Timestamp, chance: f64) -> Verdict 
     };
     let (task, digest) = (Some(task), Some(module.digest));
     Verdict { invocation, task, digest, key_is_explicit, settlement, at: now }
+}
+
+/// As many retries as a task asks for, and no more than its caller allows.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+fn most_retries(asked: f64, allowed: Option<u32>) -> u32 {
+    (asked as u32).min(allowed.unwrap_or(u32::MAX))
 }
 
 /// All that settling one delivery has to make true, ready for adapters.
@@ -170,6 +201,8 @@ pub struct Closing {
     pub results: Vec<ResultRecord>,
     /// What leaves: the next attempt, or calls to other tasks.
     pub publications: Vec<Publication>,
+    /// What chords have to hear, before anything of this is made true; `None` for nearly every call.
+    pub chords: Option<Box<ChordWork>>,
     /// What the broker does with the delivery.
     pub disposal: Disposal,
 }
@@ -177,7 +210,8 @@ pub struct Closing {
 impl Closing {
     /// A closing that only disposes of the delivery.
     pub fn only(receipt: Receipt, disposal: Disposal) -> Self {
-        Self { receipt, ledger: None, results: Vec::new(), publications: Vec::new(), disposal }
+        let (results, publications) = (Vec::new(), Vec::new());
+        Self { receipt, ledger: None, results, publications, chords: None, disposal }
     }
 
     /// The same with what the ledger records, if anything. A message that is kept knows its record:

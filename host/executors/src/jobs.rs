@@ -53,6 +53,8 @@ pub(crate) struct Slot {
     pub(crate) caller: Option<oneshot::Sender<Report>>,
     /// The call's id; `None` when a module is asked for its manifest.
     pub(crate) task: Option<TaskId>,
+    /// How often the call took another's place.
+    pub(crate) nesting: u32,
     /// What it may use.
     pub(crate) limits: Limits,
     module: ModuleNumber,
@@ -169,6 +171,7 @@ impl Live {
         let slot = Slot {
             caller: Some(caller),
             task: request.task_id().cloned(),
+            nesting: request.nesting(),
             limits: request.limits,
             module,
             due: Instant::now() + request.limits.time.saturating_add(options.grace).min(WAIT_MAX),

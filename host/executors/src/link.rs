@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lovage_core::frames::{self, Done, FrameError, FromExecutor, ModuleNumber};
-use lovage_core::{Death, JobNumber, Report, TaskId};
+use lovage_core::{Death, JobNumber, Report, TaskId, outbox_caller};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         let dropped = u32::try_from(lines - done.logs.len()).unwrap_or(u32::MAX);
         done.logs_dropped = done.logs_dropped.saturating_add(dropped);
         let report = match &slot.task {
-            Some(id) => done.report(id, limits),
+            Some(id) => done.report(&outbox_caller(id, slot.nesting), limits),
             None => done.report(&TaskId::from("describe"), limits),
         };
         let _ = caller.send(report);

@@ -50,6 +50,11 @@ impl<'a> Request<'a> {
         self.job.map(|job| &job.invocation.id)
     }
 
+    /// How often the call took another's place.
+    pub(crate) fn nesting(&self) -> u32 {
+        self.job.map_or(0, |job| job.invocation.replaced_task_nesting)
+    }
+
     /// Whose it is; `None` when a module is asked for its manifest.
     pub(crate) fn tenant(&self) -> Option<&'a TenantId> {
         self.job.map(|job| &job.tenant.id)
@@ -95,6 +100,8 @@ fn attempt<'a>(job: &'a Job, eta: Option<&'a str>, expires: Option<&'a str>) -> 
         root_id: call.root_id.as_ref().map(TaskId::as_str),
         parent_id: call.parent_id.as_ref().map(TaskId::as_str),
         group: call.group.as_ref().map(TaskId::as_str),
+        nesting: call.replaced_task_nesting,
+        in_chord: call.links.chord.is_some(),
         retries: call.retries,
         max_retries: job.retry.max_retries,
         key: &job.key,

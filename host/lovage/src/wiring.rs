@@ -19,7 +19,9 @@ use lovage_brokers::amqp::AmqpAddress;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
-use lovage_core::ports::{Broker, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle};
+use lovage_core::ports::{
+    Broker, Chords, Clock, KeptMessages, Ledger, PortError, ResultBackend, Settle,
+};
 use lovage_core::{TenantTable, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::Address;
@@ -36,7 +38,7 @@ use crate::operating::{Operating, OperatingPorts};
 pub(crate) use beside::fanout;
 pub(crate) use durability::durability;
 pub(crate) use library::Library;
-use stores::{NoResults, elsewhere, one_backend, redis_results};
+use stores::{NoResults, counted, elsewhere, one_backend, redis_results};
 
 /// Everything that a worker's command needs.
 pub(crate) struct Wired {
@@ -60,6 +62,7 @@ struct Ends {
     results: Arc<dyn ResultBackend>,
     ledger: Option<Arc<dyn Ledger>>,
     settle: Arc<dyn Settle>,
+    chords: Option<Arc<dyn Chords>>,
 }
 
 /// What a URL means.
@@ -95,8 +98,10 @@ pub(crate) async fn wire(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Wired> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Ends { broker, kept, results, ledger, settle } = patiently(config, &clock).await?;
+    let Ends { broker, kept, results, ledger, settle, chords } = patiently(config, &clock).await?;
+    let chords_are_counted = chords.is_some();
     let services = Services::new(Arc::clone(&results), ledger.clone(), Arc::clone(&clock))
+        .named(&config.hostname)
         .on_trial(config.failpoint.clone(), effect_sink(config)?);
     let services = Arc::new(services);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -130,6 +135,7 @@ pub(crate) async fn wire(
     let ports = Ports {
         broker,
         settle,
+        chords,
         ledger,
         sandbox: Arc::clone(&executors) as _,
         services,
@@ -139,7 +145,7 @@ pub(crate) async fn wire(
         observers,
         operations: operating.operations(),
     };
-    let options = worker_options(config);
+    let options = worker_options(config, chords_are_counted);
     let library = Library::open(config, &compiler, &ports.sandbox).await?;
     Ok(Wired {
         ports,
@@ -236,7 +242,7 @@ fn effect_sink(config: &Config) -> anyhow::Result<EffectSink> {
     EffectSink::open(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn worker_options(config: &Config) -> Options {
+fn worker_options(config: &Config, chords_are_counted: bool) -> Options {
     Options {
         cores: config.executors,
         joins_tenants: config.joins_tenants,
@@ -247,6 +253,7 @@ fn worker_options(config: &Config) -> Options {
             hostname: config.hostname.clone(),
             default_queue: config.default_queue.clone(),
             routes: config.operations.routes.clone(),
+            chords_are_counted,
         },
         limits: config.limits,
         lease: config.lease,
@@ -304,6 +311,7 @@ async fn sqlite_ends(
     if let (true, Place::Sqlite(_)) = (is_one, &backend) {
         participants.push(Arc::new(ResultRows));
     }
+    let chords = counted(config, &backend)?;
     let results = one_backend(config, backend).await?;
     let settle: Arc<dyn Settle> = if is_one {
         Arc::new(SqliteSettle::start(Arc::clone(&broker), participants).await?)
@@ -313,7 +321,7 @@ async fn sqlite_ends(
         Arc::new(in_order.on_trial(config.failpoint.clone()))
     };
     let kept = Arc::clone(&broker) as _;
-    Ok(Ends { broker, kept, results, ledger, settle })
+    Ok(Ends { broker, kept, results, ledger, settle, chords })
 }
 
 async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow::Result<Ends> {
@@ -346,6 +354,7 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     if let (true, Place::Redis(results)) = (is_one, &backend) {
         parts.push(RedisResults::part(&redis_results(config, (**results).clone())));
     }
+    let chords = counted(config, &backend)?;
     let results = one_backend(config, backend).await?;
     let settle: Arc<dyn Settle> = if is_one {
         Arc::new(RedisSettle::new(broker.clone(), parts))
@@ -355,7 +364,7 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
         Arc::new(in_order.on_trial(config.failpoint.clone()))
     };
     let broker = Arc::new(broker);
-    Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
+    Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle, chords })
 }
 
 /// What a URL means; `prefix` is what SQLAlchemy's URLs have before them in this role.

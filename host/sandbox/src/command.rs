@@ -78,5 +78,6 @@ fn again(reason: &str, after_s: Option<f64>) -> Conclusion {
             traceback: None,
         },
         after_ms: after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        options: None,
     }))
 }

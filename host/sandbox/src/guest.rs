@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lovage_core::frames::{self, Attempt, Entry, HostCall, HostReply, ToExecutor};
 use lovage_core::ports::HostServices;
-use lovage_core::{JobNumber, Limits, OutboxCall};
+use lovage_core::{JobNumber, Limits, OutboxItem};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -33,7 +33,7 @@ pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) streams: Streams,
-    pub(crate) outbox: Vec<OutboxCall>,
+    pub(crate) outbox: Vec<OutboxItem>,
     pub(crate) outbox_bytes: usize,
     pub(crate) steps: HashSet<String>,
     /// Who answers what only the worker can; nobody does while a module is described.

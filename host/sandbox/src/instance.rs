@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lovage_core::frames::{
-    Attempt, Done, End, Entry, FailureFrame, FrameError, FromExecutor, ModuleNumber, OutboxFrame,
-    Run, ToExecutor, append, decode,
+    Attempt, CallFrame, Done, End, Entry, FailureFrame, FrameError, FromExecutor, ModuleNumber,
+    OutboxFrame, Run, ToExecutor, append, decode,
 };
 use lovage_core::ports::HostServices;
-use lovage_core::{Death, Json, Limits, OutboxCall, Usage};
+use lovage_core::{Death, Json, Limits, OutboxCall, OutboxItem, Usage};
 use wasmtime::Store;
 use wasmtime::component::{Instance, ResourceTable};
 use wasmtime_wasi::WasiCtx;
@@ -282,8 +282,11 @@ fn tell(
         Conclusion::Failed(handler::Error::Rejected(failure)) => End::Reject(frame(failure)),
         Conclusion::Failed(handler::Error::Retry(retry)) => {
             let after = retry.after_ms.map(std::time::Duration::from_millis);
-            End::Retry(frame(&retry.reason), after)
+            End::Retry(frame(&retry.reason), after, retry.options.as_deref())
         }
+        Conclusion::Failed(handler::Error::Ignored) => End::Ignore,
+        Conclusion::Failed(handler::Error::Requeued(failure)) => End::Requeue(frame(failure)),
+        Conclusion::Failed(handler::Error::Replaced(signature)) => End::Replace(signature),
         Conclusion::Doubt(step) => End::Ambiguous(step),
         Conclusion::Died(died) => {
             said = match died.death {
@@ -295,8 +298,9 @@ fn tell(
             End::Killed(died.death, said.as_str(), died.traceback.as_deref())
         }
     };
-    let leaves = matches!(end, End::Succeed(_));
-    let outbox = if leaves { guest.outbox.iter().map(call_frame).collect() } else { Vec::new() };
+    let leaves = matches!(end, End::Succeed(_) | End::Ignore | End::Replace(_));
+    let outbox =
+        if leaves { guest.outbox.iter().filter_map(item_frame).collect() } else { Vec::new() };
     guest.streams.with(|written| {
         written.finish();
         let lines = written.logs.lines.iter();
@@ -316,8 +320,18 @@ fn frame(failure: &Failure) -> FailureFrame<'_> {
     }
 }
 
-fn call_frame(call: &OutboxCall) -> OutboxFrame<'_> {
-    OutboxFrame {
+/// A guest makes no bodies of chords: only the worker's own tasks do.
+fn item_frame(item: &OutboxItem) -> Option<OutboxFrame<'_>> {
+    Some(match item {
+        OutboxItem::Body { .. } => return None,
+        OutboxItem::Call(call) => OutboxFrame::Call(call_frame(call)),
+        OutboxItem::Signature(signature) => OutboxFrame::Signature(signature.as_str()),
+        OutboxItem::Member(signature) => OutboxFrame::Member(signature.as_str()),
+    })
+}
+
+fn call_frame(call: &OutboxCall) -> CallFrame<'_> {
+    CallFrame {
         task: call.task.as_str(),
         args: call.args.as_str(),
         kwargs: call.kwargs.as_str(),

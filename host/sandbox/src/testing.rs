@@ -201,6 +201,8 @@ pub(crate) fn sample<'a>(task: &'a str, args: &'a str) -> Attempt<'a> {
         root_id: Some("root"),
         parent_id: None,
         group: None,
+        nesting: 0,
+        in_chord: false,
         retries: 0,
         max_retries: Some(3),
         key: "key",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lovage_celery::{arguments_error, unsupported};
+use lovage_celery::arguments_error;
 use lovage_core::ports::Resolved;
 use lovage_core::{
     DropReason, Invocation, Job, LimitRequest, Limits, ParkReason, RetryPolicy, Settlement, Tenant,
@@ -86,20 +86,13 @@ fn refusal(
     if let Some(eta) = invocation.eta.filter(|eta| *eta > now) {
         return Some(Settlement::Release(Some(eta)));
     }
-    if let Some(resolved) = resolved {
-        if let Some(reason) = unsupported(invocation) {
-            return Some(Settlement::Park(ParkReason::Unsupported(reason.into())));
-        }
-        let failure = arguments_error(invocation);
-        if let Some(failure) = failure.or_else(|| schemas.failure(invocation, resolved)) {
-            return Some(Settlement::Bury(failure));
-        }
-    }
-    None
+    let resolved = resolved?;
+    let failure = arguments_error(invocation).or_else(|| schemas.failure(invocation, resolved));
+    failure.map(Settlement::Bury)
 }
 
 /// The operator's limits, tightened as far as the task asks.
-fn requested(operator: Limits, task: LimitRequest) -> Limits {
+pub(crate) fn requested(operator: Limits, task: LimitRequest) -> Limits {
     operator.tightened(Limits {
         time: task.time_ms.map_or(operator.time, Duration::from_millis),
         soft_time: task.soft_time_ms.map(Duration::from_millis),

@@ -1,5 +1,7 @@
 //! Running a job, as often as it takes to know whose fault an executor's death was.
 
+use std::sync::Arc;
+
 use lovage_core::{Death, Grant, Job, Outcome, Report};
 use tracing::warn;
 
@@ -20,9 +22,18 @@ impl Pipeline {
     /// Runs a job. When its executor dies, nobody knows whose fault it was: all that were in it are
     /// run again; who was in two that died, alone, so that only the one who fells executors can do it
     /// again.
-    pub(crate) async fn run(&self, job: &Job, grant: Option<Grant>) -> Report {
-        let mut crashes = 0;
+    pub(crate) async fn run(&self, job: &Arc<Job>, grant: Option<Grant>) -> Report {
         self.observe(&Event::Started { job });
+        if self.builtins.has(job) {
+            self.run_builtin(job).await
+        } else {
+            self.attempt(job, grant).await
+        }
+    }
+
+    /// The same for a part of a job, which nobody is told of.
+    pub(crate) async fn attempt(&self, job: &Arc<Job>, grant: Option<Grant>) -> Report {
+        let mut crashes = 0;
         loop {
             let attempt = self.services.enter(job, grant);
             let begun = Begun { at: self.clock.now(), number: attempt.number };

@@ -6,8 +6,11 @@
 //! only to queues that the call's tenant owns; if one would not, nothing leaves at all.
 
 use lovage_celery::{CloseSettings, close};
-use lovage_core::{Closing, Failure, Invocation, Settlement, Tenant, TenantId, Verdict};
+use lovage_core::{
+    Closing, Failure, Invocation, OutboxItem, Publication, Settlement, Tenant, TenantId, Verdict,
+};
 
+use crate::chords::Ended;
 use crate::pipeline::Pipeline;
 
 /// The header in which a message may say whose it is.
@@ -24,21 +27,32 @@ pub(crate) fn names_another(invocation: &Invocation, tenant: &Tenant) -> bool {
     named.is_some_and(|named| named.as_text().as_deref() != Some(tenant.id.as_str()))
 }
 
+/// Whether a call added members to its chord, which only a backend that counts them can take.
+fn joins(settlement: &Settlement) -> bool {
+    let (Settlement::Succeed { calls, .. }
+    | Settlement::Ignore { calls }
+    | Settlement::Replace { calls, .. }) = settlement
+    else {
+        return false;
+    };
+    calls.iter().any(|item| matches!(item, OutboxItem::Member(_)))
+}
+
 impl Pipeline {
     /// All that is to be made true for a verdict. Where there are tenants, a call that names no queue
     /// goes to its caller's; one that would go to a queue of another tenant fails its caller.
     pub(crate) fn closing(&self, verdict: &mut Verdict) -> Closing {
+        if !self.close.chords_are_counted && joins(&verdict.settlement) {
+            let text = "Backend does not support add_to_chord";
+            verdict.settlement =
+                Settlement::Bury(Failure::new("builtins", "NotImplementedError", text));
+        }
         let tenants = self.tenants.now();
         if tenants.is_alone() {
             return close(verdict, &self.close);
         }
-        let queue = verdict.invocation.queue();
-        let owner = &tenants.owner(queue).id;
-        let settings = if owner.is_default() {
-            self.close.clone()
-        } else {
-            CloseSettings { default_queue: queue.clone(), ..self.close.clone() }
-        };
+        let owner = &tenants.owner(verdict.invocation.queue()).id;
+        let settings = self.settings(verdict, owner);
         let closing = close(verdict, &settings);
         let is_foreign = |id: &TenantId| id != owner;
         let mut queues = closing.publications.iter().map(|one| one.routing_key.as_str().into());
@@ -54,5 +68,32 @@ impl Pipeline {
             .publications
             .retain(|one| !is_foreign(&tenants.owner(&one.routing_key.as_str().into()).id));
         closing
+    }
+
+    /// Tells chords of a verdict. A body that would go to a queue of another tenant does not leave.
+    pub(crate) async fn count(&self, verdict: &Verdict, closing: &mut Closing) -> Vec<Ended> {
+        if closing.chords.is_none() {
+            return Vec::new();
+        }
+        let tenants = self.tenants.now();
+        let owner = tenants.owner(verdict.invocation.queue()).id.clone();
+        let settings = self.settings(verdict, &owner);
+        let own = closing.publications.len();
+        let ended = self.counting.prepare(verdict, &settings, closing).await;
+        if !tenants.is_alone() {
+            let bodies = closing.publications.split_off(own.min(closing.publications.len()));
+            let is_own =
+                |one: &Publication| tenants.owner(&one.routing_key.as_str().into()).id == owner;
+            closing.publications.extend(bodies.into_iter().filter(is_own));
+        }
+        ended
+    }
+
+    /// What settling a tenant's call depends on: where one goes that names no queue.
+    fn settings(&self, verdict: &Verdict, owner: &TenantId) -> CloseSettings {
+        if owner.is_default() {
+            return self.close.clone();
+        }
+        CloseSettings { default_queue: verdict.invocation.queue().clone(), ..self.close.clone() }
     }
 }

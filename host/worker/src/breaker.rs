@@ -63,9 +63,9 @@ fn key(job: &Job) -> (TenantId, Digest, TaskName) {
 /// task rejected is at fault itself, and what was revoked or never started shows nothing.
 const fn has_failed(outcome: &Outcome) -> Option<bool> {
     match outcome {
-        Outcome::Succeed(_) => Some(false),
+        Outcome::Succeed(_) | Outcome::Ignore | Outcome::Replace(_) => Some(false),
         Outcome::Fail(_) | Outcome::Retry { .. } => Some(true),
-        Outcome::Reject(_) | Outcome::Ambiguous { .. } => None,
+        Outcome::Reject(_) | Outcome::Requeue(_) | Outcome::Ambiguous { .. } => None,
         Outcome::Killed {
             death: Death::Revoked | Death::LeaseLost | Death::NotStarted, ..
         } => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
     Change, Claim, Claimed, Disposal, DropReason, End, Failure, Grant, Job, LedgerKey, LedgerWrite,
-    ParkReason, Payload, Settlement, TaskId, Timestamp, Verdict,
+    ParkReason, Payload, Settlement, TaskId, Timestamp, Verdict, outbox_caller,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{info, warn};
@@ -65,7 +65,9 @@ impl Right {
     pub(crate) fn write(&self, verdict: &Verdict, disposal: &Disposal) -> LedgerWrite {
         let change = match &verdict.settlement {
             _ if matches!(disposal, Disposal::Release(_)) => Change::Release,
-            Settlement::Succeed { .. } => Change::End(End::Done),
+            Settlement::Succeed { .. } | Settlement::Ignore { .. } | Settlement::Replace { .. } => {
+                Change::End(End::Done)
+            }
             Settlement::Bury(_) | Settlement::Drop(_) => Change::End(End::Failed),
             Settlement::Park(_) => Change::End(End::Parked),
             Settlement::Retry { at, .. } => {
@@ -175,7 +177,8 @@ fn claim(job: &Job) -> Claim {
         let key = LedgerKey::explicit(tenant, task, &job.key);
         (key, Payload::canonical(task, args, kwargs))
     } else {
-        (LedgerKey::implicit(tenant, task, &invocation.id), Payload::raw(args, kwargs))
+        let id = outbox_caller(&invocation.id, invocation.replaced_task_nesting);
+        (LedgerKey::implicit(tenant, task, &id), Payload::raw(args, kwargs))
     };
     Claim { key, payload, attempt: invocation.retries, ticket: invocation.delivery.receipt.0 }
 }

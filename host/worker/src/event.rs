@@ -78,7 +78,13 @@ fn log_settled(verdict: &Verdict, usage: &Usage) {
             let exception = failure.to_string();
             warn!(task.id = %id, task.name = name, runtime_ms, exception, "Task failed for good");
         }
-        Settlement::Retry { failure, at } => {
+        Settlement::Ignore { .. } => {
+            info!(task.id = %id, task.name = name, runtime_ms, "Task ended unseen");
+        }
+        Settlement::Replace { .. } => {
+            info!(task.id = %id, task.name = name, runtime_ms, "Task was replaced");
+        }
+        Settlement::Retry { failure, at, .. } => {
             let exception = failure.to_string();
             let wait_ms = at.until(verdict.at).as_millis();
             info!(task.id = %id, task.name = name, wait_ms, exception, "Task will be retried");

@@ -280,7 +280,8 @@ impl Events {
                 reason => self.tell(TaskEvent::Parked { id, reason: &format!("{reason:?}") }),
             },
             Settlement::Forget => self.tell(TaskEvent::Cancelled(id)),
-            Settlement::Release(_) => {}
+            // Celery tells nobody of these.
+            Settlement::Ignore { .. } | Settlement::Release(_) | Settlement::Replace { .. } => {}
         }
     }
 }

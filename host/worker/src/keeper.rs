@@ -65,7 +65,7 @@ struct Lost {
 impl Lost {
     fn has(&self, attempt: &Attempt) -> bool {
         let granted = attempt.grant.map(|grant| grant.session);
-        self.receipts.contains(&attempt.receipt)
+        self.receipts.contains(&attempt.job.invocation.delivery.receipt)
             || self.session.is_some() && self.session == granted
     }
 }

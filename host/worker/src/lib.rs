@@ -15,6 +15,8 @@ mod backoff;
 mod borders;
 mod breaker;
 mod budget;
+mod builtins;
+mod chords;
 mod claims;
 mod consumer;
 mod control;

@@ -18,6 +18,8 @@ use lovage_core::{
 use tracing::error;
 
 use crate::admit::{Terms, admit};
+use crate::builtins::Builtins;
+use crate::chords::Counting;
 use crate::claims::{Answer, Claims, Instead, Right, instead};
 use crate::event::{Event, Observer, tell_logs};
 use crate::failpoint::{Failpoint, Passage};
@@ -34,11 +36,13 @@ pub(crate) struct Pipeline {
     pub(crate) close: CloseSettings,
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) builtins: Builtins,
     pub(crate) tenants: Arc<TenantTable>,
     pub(crate) shares: Shares,
     pub(crate) schemas: Schemas,
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) services: Arc<Services>,
+    pub(crate) counting: Counting,
     pub(crate) claims: Claims,
     pub(crate) restraint: Restraint,
     pub(crate) settler: Settler,
@@ -65,7 +69,7 @@ impl Pipeline {
         let now = self.clock.now();
         let revoked = self.greet(&invocation, now);
         let tenant = self.tenants.owner(invocation.queue());
-        let resolved = self.registry.resolve(&tenant.id, &invocation.task, &invocation.id);
+        let resolved = self.resolve(&tenant.id, &invocation);
         let operator = self.operations.limits(&invocation.task, &self.limits);
         let terms = Terms { operator, schemas: &self.schemas, revoked, now };
         let job = match admit(invocation, resolved, tenant, terms) {
@@ -95,9 +99,11 @@ impl Pipeline {
 
     /// Makes a verdict true.
     async fn conclude(&self, mut verdict: Verdict, usage: Usage, right: Option<Right>) {
-        let closing = self.closing(&mut verdict);
+        let mut closing = self.closing(&mut verdict);
+        let ended = self.count(&verdict, &mut closing).await;
         let write = right.map(|right| right.write(&verdict, &closing.disposal));
-        self.settle(closing.recorded(write)).await;
+        self.counting.hold(&ended, self.settle(closing.recorded(write))).await;
+        self.counting.end(ended).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });
         self.remember(verdict);
     }

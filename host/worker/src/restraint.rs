@@ -45,7 +45,7 @@ mod tests {
 
     fn asks() -> Report {
         let failure = Failure::new("builtins", "ValueError", "no");
-        Report::of(Outcome::Retry { failure, after: Some(Duration::ZERO) })
+        Report::of(Outcome::Retry { failure, after: Some(Duration::ZERO), options: None })
     }
 
     #[test]

@@ -2,52 +2,37 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lovage_core::{Grant, Job, JobNumber, Receipt, TaskId, TaskName, TenantId};
+use lovage_core::{Grant, Job, JobNumber};
 
 /// The attempts that run now. It is asked when a guest calls the host, and when a lease is lost.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     next: AtomicU64,
-    attempts: Mutex<HashMap<JobNumber, Attempt>>,
+    attempts: Mutex<HashMap<JobNumber, Arc<Attempt>>>,
 }
 
-/// What a host call needs to know of the attempt that makes it.
-#[derive(Debug, Clone)]
+/// What a host call needs to know of the attempt that makes it. It shares the job with the main
+/// path: nothing is copied.
+#[derive(Debug)]
 pub(crate) struct Attempt {
-    pub(crate) receipt: Receipt,
-    pub(crate) tenant: TenantId,
-    pub(crate) task: TaskName,
-    pub(crate) task_id: TaskId,
-    pub(crate) group: Option<TaskId>,
-    pub(crate) parent_id: Option<TaskId>,
-    pub(crate) key: Box<str>,
+    pub(crate) job: Arc<Job>,
     /// The right to run it; `None` where there is no ledger.
     pub(crate) grant: Option<Grant>,
 }
 
 impl Running {
     /// Registers an attempt for as long as the guard lives.
-    pub(crate) fn enter(&self, job: &Job, grant: Option<Grant>) -> Guard<'_> {
+    pub(crate) fn enter(&self, job: &Arc<Job>, grant: Option<Grant>) -> Guard<'_> {
         let number = JobNumber(self.next.fetch_add(1, Ordering::Relaxed));
-        let invocation = &job.invocation;
-        let attempt = Attempt {
-            receipt: invocation.delivery.receipt,
-            tenant: job.tenant.id.clone(),
-            task: invocation.task.clone(),
-            task_id: invocation.id.clone(),
-            group: invocation.group.clone(),
-            parent_id: invocation.parent_id.clone(),
-            key: job.key.clone(),
-            grant,
-        };
-        self.attempts().insert(number, attempt);
+        let attempt = Attempt { job: Arc::clone(job), grant };
+        self.attempts().insert(number, Arc::new(attempt));
         Guard { running: self, number }
     }
 
     /// The attempt of this number, if it still runs.
-    pub(crate) fn get(&self, number: JobNumber) -> Option<Attempt> {
+    pub(crate) fn get(&self, number: JobNumber) -> Option<Arc<Attempt>> {
         self.attempts().get(&number).cloned()
     }
 
@@ -57,7 +42,7 @@ impl Running {
         attempts.iter().filter(|(_, it)| wanted(it)).map(|(number, _)| *number).collect()
     }
 
-    fn attempts(&self) -> MutexGuard<'_, HashMap<JobNumber, Attempt>> {
+    fn attempts(&self) -> MutexGuard<'_, HashMap<JobNumber, Arc<Attempt>>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn retried(retries: u32, now: Timestamp, at: Timestamp) -> Verdict {
         task: Some(task),
         digest: None,
         key_is_explicit: false,
-        settlement: Settlement::Retry { failure, at },
+        settlement: Settlement::Retry { failure, at, options: None },
         at: now,
     }
 }

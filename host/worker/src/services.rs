@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lovage_celery::request_text;
 use lovage_core::frames::{HostCall, HostReply, OnDoubt};
-use lovage_core::ports::{Clock, HostServices, Ledger, ResultBackend};
-use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskState};
+use lovage_core::ports::{Clock, HostServices, Ledger, PortError, ResultBackend};
+use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskId, TaskState};
 
 use crate::effect_sink::EffectSink;
 use crate::failpoint::{Failpoint, Passage};
@@ -20,6 +21,7 @@ pub struct Services {
     pub(crate) running: Running,
     failpoint: Failpoint,
     sink: EffectSink,
+    hostname: String,
 }
 
 /// States that Celery keeps for itself; a task may not set them by hand.
@@ -40,7 +42,14 @@ impl Services {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (running, failpoint, sink) = Default::default();
-        Self { results, ledger, clock, running, failpoint, sink }
+        let hostname = "celery@localhost".into();
+        Self { results, ledger, clock, running, failpoint, sink, hostname }
+    }
+
+    /// The same for a worker of this node name, which guests may ask for.
+    #[must_use]
+    pub fn named(self, hostname: &str) -> Self {
+        Self { hostname: hostname.into(), ..self }
     }
 
     /// The same, for a test: it dies at a failpoint, and counts in a sink what leaves.
@@ -50,9 +59,19 @@ impl Services {
     }
 
     /// Registers an attempt for as long as the guard lives.
-    pub(crate) fn enter(&self, job: &Job, grant: Option<Grant>) -> Guard<'_> {
+    pub(crate) fn enter(&self, job: &Arc<Job>, grant: Option<Grant>) -> Guard<'_> {
         self.sink.run(&job.invocation.id, || self.clock.now());
         self.running.enter(job, grant)
+    }
+
+    /// The result document of a call; for tasks that look at others'.
+    pub(crate) async fn result(&self, task: &TaskId) -> Result<Option<String>, PortError> {
+        self.results.load(task).await
+    }
+
+    /// Has expired results deleted.
+    pub(crate) async fn clean_up(&self) -> Result<(), PortError> {
+        self.results.expire(self.clock.now()).await
     }
 
     async fn begin_step(
@@ -65,7 +84,7 @@ impl Services {
         let reply = steps::begin(self.ledger.as_deref(), attempt, name, input, doubt).await;
         if let HostReply::StepRun(key) = &reply {
             self.failpoint.pass(Passage::StepBegun);
-            self.sink.effect(key, &attempt.task_id, || self.clock.now());
+            self.sink.effect(key, &attempt.job.invocation.id, || self.clock.now());
             self.failpoint.pass(Passage::EffectSent);
         }
         reply
@@ -79,7 +98,7 @@ impl Services {
         reply
     }
 
-    async fn progress(&self, attempt: Attempt, state: &str, meta: &str) -> HostReply {
+    async fn progress(&self, attempt: &Attempt, state: &str, meta: &str) -> HostReply {
         if RESERVED_STATES.contains(&state) || state.is_empty() || state.len() > STATE_BYTES_MAX {
             return HostReply::Invalid(format!("{state:?} is not a state that a task may set"));
         }
@@ -88,11 +107,11 @@ impl Services {
             Err(error) => return HostReply::Invalid(format!("the meta value is {error}")),
         };
         let record = ResultRecord {
-            task_id: attempt.task_id,
+            task_id: attempt.job.invocation.id.clone(),
             state: TaskState::Custom { name: state.into(), meta },
             at: self.clock.now(),
-            group: attempt.group,
-            parent_id: attempt.parent_id,
+            group: attempt.job.invocation.group.clone(),
+            parent_id: attempt.job.invocation.parent_id.clone(),
             children: Vec::new(),
             reply_to: None,
             correlation_id: None,
@@ -113,7 +132,10 @@ impl HostServices for Services {
             return HostReply::Unavailable("this attempt is not running any more".into());
         };
         match call {
-            HostCall::Progress { state, meta } => self.progress(attempt, state, meta).await,
+            HostCall::Progress { state, meta } => self.progress(&attempt, state, meta).await,
+            HostCall::Request => {
+                HostReply::Request(request_text(&attempt.job.invocation, &self.hostname))
+            }
             HostCall::StepBegin { name, input, doubt } => {
                 self.begin_step(&attempt, name, input, doubt).await
             }

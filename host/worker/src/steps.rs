@@ -7,7 +7,7 @@ use data_encoding::BASE32_NOPAD;
 use lovage_core::frames::{HostReply, OnDoubt};
 use lovage_core::ports::{Ledger, PortError};
 use lovage_core::{
-    Grant, Json, NUMBER_MAX, Recorded, STEP_NAME_BYTES_MAX, STEP_VALUE_BYTES_MAX, StepBegin,
+    Grant, Job, Json, NUMBER_MAX, Recorded, STEP_NAME_BYTES_MAX, STEP_VALUE_BYTES_MAX, StepBegin,
     StepBegun, StepEnd, StepInput,
 };
 use sha2::{Digest as _, Sha256};
@@ -149,7 +149,8 @@ fn is_name(name: &str) -> bool {
 /// the same however often the step is sent.
 fn step_key(attempt: &Attempt, step: &str) -> String {
     let mut hash = Sha256::new();
-    for part in [attempt.tenant.as_str(), attempt.task.as_str(), &attempt.key, step] {
+    let Job { tenant, invocation, key, .. } = &*attempt.job;
+    for part in [tenant.id.as_str(), invocation.task.as_str(), key, step] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -160,22 +161,18 @@ fn step_key(attempt: &Attempt, step: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lovage_core::{Receipt, TenantId};
+    use std::sync::Arc;
+
+    use lovage_core::{Job, Receipt};
 
     use super::{is_name, step_key};
     use crate::running::Attempt;
+    use crate::samples;
 
     fn attempt(key: &str, receipt: u64) -> Attempt {
-        Attempt {
-            receipt: Receipt(receipt),
-            tenant: TenantId::default(),
-            task: "shop.charge".into(),
-            task_id: receipt.to_string().into(),
-            group: None,
-            parent_id: None,
-            key: key.into(),
-            grant: None,
-        }
+        let mut job = Job { key: key.into(), ..samples::job(0) };
+        job.invocation.delivery.receipt = Receipt(receipt);
+        Attempt { job: Arc::new(job), grant: None }
     }
 
     #[test]

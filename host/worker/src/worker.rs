@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_celery::{Accept, CloseSettings};
-use lovage_core::ports::{Broker, Clock, Ledger, PortError, Registry, Sandbox, Settle};
+use lovage_core::ports::{Broker, Chords, Clock, Ledger, PortError, Registry, Sandbox, Settle};
 use lovage_core::{Limits, TenantTable};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
+use crate::builtins::Builtins;
+use crate::chords::Counting;
 use crate::claims::Claims;
 use crate::consumer::Consumer;
 use crate::event::Observer;
@@ -33,6 +35,8 @@ pub struct Ports {
     /// What calls are checked against before they run; the same that `settle` records in. Without
     /// one a call may run twice.
     pub ledger: Option<Arc<dyn Ledger>>,
+    /// Where members of chords are counted; `None` where the result backend does not count.
+    pub chords: Option<Arc<dyn Chords>>,
     /// Where guests run; its host services are these [`Services`].
     pub sandbox: Arc<dyn Sandbox>,
     /// What answers guests.
@@ -158,11 +162,13 @@ impl Worker {
             close: options.close,
             limits: options.limits,
             registry: ports.registry,
+            builtins: Builtins::default(),
             tenants: ports.tenants,
             shares: Shares::new(options.cores),
             schemas: Schemas::default(),
             sandbox: Arc::clone(&ports.sandbox),
             services: Arc::clone(&ports.services),
+            counting: Counting::new(ports.chords),
             claims,
             restraint: Restraint::default(),
             settler,

@@ -92,6 +92,19 @@ class Context:
         """Shows a state such as ``PROGRESS`` to whoever asks for the result."""
         host().progress(state, _json.dumps(meta))
 
+    @property
+    def request(self):
+        """All that Celery's `Task.request` has, a dict; it is asked for outside of the sandbox."""
+        return _json.loads(host().request())
+
+    def send_signature(self, signature):
+        """Sends any signature of Celery's (a dict) if this attempt succeeds; its result's tuple."""
+        return _json.loads(host().send(_json.dumps(signature)))
+
+    def add_to_chord(self, signature):
+        """Sends a signature as one more member of the chord that this task is a member of."""
+        return _json.loads(host().add_to_chord(_json.dumps(signature)))
+
     def send(self, task, *args, **kwargs):
         """Calls another task if this attempt succeeds; returns the id that the call will have."""
         return self.call(task, args, kwargs)

@@ -108,7 +108,22 @@ def _warm_up():
 
 _MANIFEST = ""
 
-_HOW = {"failed": handler.Error_Failed, "rejected": handler.Error_Rejected}
+_HOW = {
+    "failed": handler.Error_Failed,
+    "rejected": handler.Error_Rejected,
+    "requeued": handler.Error_Requeued,
+}
+
+
+def _error(ended):
+    if ended.kind == "ignored":
+        return handler.Error_Ignored()
+    if ended.kind == "replaced":
+        return handler.Error_Replaced(ended.options)
+    reason = types.Failure(*ended.failure)
+    if ended.kind == "retry":
+        return handler.Error_Retry(handler.Retry(reason, ended.after_ms, ended.options))
+    return _HOW[ended.kind](reason)
 
 
 class Handler(exports.Handler):
@@ -118,11 +133,7 @@ class Handler(exports.Handler):
         try:
             return _running.run(task, args, kwargs)
         except _running.Ended as ended:
-            reason = types.Failure(*ended.failure)
-            if ended.kind == "retry":
-                error = handler.Error_Retry(handler.Retry(reason, ended.after_ms))
-            else:
-                error = _HOW[ended.kind](reason)
+            error = _error(ended)
         finally:
             sys.stdout.flush()
         raise Err(error)

@@ -29,6 +29,18 @@ class Nobody:
         """Puts a call in the outbox; answers its id. Arguments are JSON texts."""
         raise self._unavailable()
 
+    def send(self, signature):
+        """Puts a signature (a JSON text) in the outbox; answers its result's tuple, a JSON text."""
+        raise self._unavailable()
+
+    def add_to_chord(self, signature):
+        """The same as one more member of the running task's chord."""
+        raise self._unavailable()
+
+    def request(self):
+        """All that Celery's `Task.request` has, a JSON text."""
+        raise self._unavailable()
+
     def progress(self, state, meta):
         """Shows a custom state; `meta` is a JSON text."""
         raise self._unavailable()

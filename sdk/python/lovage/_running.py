@@ -8,10 +8,12 @@ from .exceptions import InvalidCall, LimitExceeded, Reject, Retry, Unavailable
 
 
 class Ended(Exception):
-    """An attempt that did not succeed: `kind` is WIT's `failed`, `rejected` or `retry`."""
+    """An attempt that did not succeed: `kind` is WIT's `failed`, `rejected`, `retry`, `ignored`, `requeued` or
+    `replaced`; `options` is a retry's options or what it is replaced by, a JSON text."""
 
-    def __init__(self, kind, failure, after_ms=None):
+    def __init__(self, kind, failure=None, after_ms=None, options=None):
         super().__init__(kind, failure, after_ms)
+        self.options = options
         self.kind = kind
         self.failure = failure
         self.after_ms = after_ms

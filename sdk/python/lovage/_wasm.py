@@ -41,6 +41,15 @@ class Imports:
     def put(self, task, args, kwargs, options):
         return _asked(outbox.put, clean(task), args, kwargs, outbox.Options(**options))
 
+    def send(self, signature):
+        return _asked(outbox.send, signature)
+
+    def add_to_chord(self, signature):
+        return _asked(outbox.add_to_chord, signature)
+
+    def request(self):
+        return _asked(context.request)
+
     def progress(self, state, meta):
         _asked(progress.update, clean(state), meta)
 

@@ -32,12 +32,14 @@ class Sent(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: `kind` is succeeded, failed, rejected or retry."""
+    """How an attempt ended: `kind` is succeeded, failed, rejected, retry, ignored, requeued or replaced."""
 
     kind: str
     value: Any = None
     failure: Any = None
     after: Any = None
+    #: A retry's options, or the signature that takes the task's place.
+    options: Any = None
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Host:
     expires: str | None = None
     redelivered: bool = False
     headers: dict = field(default_factory=dict)
+    #: Whether it is a member of a chord.
+    in_chord: bool = False
     #: Milliseconds until the soft limit; None is no limit, 0 is over.
     soft_ms: int | None = None
     hard_ms: int = 30_000
@@ -81,7 +85,10 @@ class Host:
             text = _running.run(name, args, kwargs)
         except _running.Ended as ended:
             after = None if ended.after_ms is None else ended.after_ms / 1000
-            return Outcome(ended.kind, failure=ended.failure, after=after)
+            options = None if ended.options is None else _json.loads(ended.options)
+            if ended.kind in ("ignored", "replaced"):
+                self.sent.extend(self._outbox)
+            return Outcome(ended.kind, failure=ended.failure, after=after, options=options)
         finally:
             answered_by(before)
         json.loads(text)
@@ -128,6 +135,28 @@ class Host:
         options = {name: value for name, value in options.items() if value not in (None, False)}
         self._outbox.append(Sent(task, _json.loads(args), _json.loads(kwargs), options, call_id))
         return call_id
+
+    def send(self, signature):
+        self._offered()
+        fields = _json.loads(signature)
+        if not isinstance(fields, dict) or "task" not in fields:
+            raise InvalidCall("a signature is an object that names its task")
+        given = fields.get("options") or {}
+        call_id = given.get("task_id") or f"{self.task_id}-call-{len(self._outbox)}"
+        args, kwargs = fields.get("args") or [], fields.get("kwargs") or {}
+        self._outbox.append(Sent(fields["task"], args, kwargs, given, call_id))
+        return json.dumps([[call_id, None], None])
+
+    def add_to_chord(self, signature):
+        if not self.in_chord:
+            raise InvalidCall("this task is not a member of any chord")
+        return self.send(signature)
+
+    def request(self):
+        own = {name: getattr(self, name) for name in ("root_id", "parent_id", "retries", "eta", "expires")}
+        info = {"exchange": "", "routing_key": self.queue, "redelivered": self.redelivered}
+        own |= {"id": self.task_id, "group": self.group_id, "delivery_info": info}
+        return json.dumps(own | {"headers": self.headers})
 
     def progress(self, state, meta):
         self._offered()

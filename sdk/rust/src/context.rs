@@ -112,6 +112,39 @@ impl Ctx {
         Call::new(task.into())
     }
 
+    /// Sends any signature of Celery's (a task, chain, group, chord, …) in its JSON form, if this
+    /// attempt succeeds; returns the tuple of its result, `[[id, parent], children]`.
+    ///
+    /// # Errors
+    /// When it is no signature, or the host cannot take it: see [`HostError`].
+    pub fn send_signature(
+        &self,
+        signature: &(impl Serialize + ?Sized),
+    ) -> Result<serde_json::Value, HostError> {
+        result_of(&host::send(&text_of(signature)?)?)
+    }
+
+    /// Sends a signature as one more member of the chord that this task is a member of; the body
+    /// waits for it, too.
+    ///
+    /// # Errors
+    /// When this task is in no chord, or as [`send_signature`](Self::send_signature).
+    pub fn add_to_chord(
+        &self,
+        signature: &(impl Serialize + ?Sized),
+    ) -> Result<serde_json::Value, HostError> {
+        result_of(&host::add_to_chord(&text_of(signature)?)?)
+    }
+
+    /// Everything that Celery's `Task.request` has, by Celery's names. It is asked for outside of the
+    /// sandbox: who needs no more than [`attempt`](Self::attempt) does not ask.
+    ///
+    /// # Errors
+    /// When the host cannot say.
+    pub fn request(&self) -> Result<serde_json::Value, HostError> {
+        result_of(&host::request()?)
+    }
+
     /// Shows a state such as `PROGRESS` and `meta` to whoever asks for the result. The last one
     /// wins.
     ///
@@ -122,4 +155,12 @@ impl Ctx {
             serde_json::to_string(meta).map_err(|error| HostError::Invalid(error.to_string()))?;
         host::progress(state, &meta)
     }
+}
+
+fn text_of(value: &(impl Serialize + ?Sized)) -> Result<String, HostError> {
+    serde_json::to_string(value).map_err(|error| HostError::Invalid(error.to_string()))
+}
+
+fn result_of(text: &str) -> Result<serde_json::Value, HostError> {
+    serde_json::from_str(text).map_err(|error| HostError::Other(error.to_string()))
 }

@@ -27,11 +27,15 @@ pub struct TaskError {
 }
 
 /// What the host shall do.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ending {
     Fail,
     Reject,
     Retry(Option<Duration>),
+    RetryWith(Option<Duration>, String),
+    Ignore,
+    Requeue,
+    Replace(String),
 }
 
 /// The exception that the caller sees.
@@ -74,8 +78,49 @@ impl TaskError {
     /// into a request to be run again.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
-        self.ending = Ending::Retry(Some(delay));
+        self.ending = match self.ending {
+            Ending::RetryWith(_, options) => Ending::RetryWith(Some(delay), options),
+            _ => Ending::Retry(Some(delay)),
+        };
         self
+    }
+
+    /// Has the next attempt differ from this one: a map or a struct with any of Celery's options of
+    /// `Task.retry` (`args`, `kwargs`, `queue`, `priority`, `max_retries`, …; see the contract). It
+    /// turns a failure into a request to be run again. What has no JSON form changes nothing.
+    #[must_use]
+    pub fn with_options(mut self, options: &impl Serialize) -> Self {
+        let after = match self.ending {
+            Ending::Retry(after) | Ending::RetryWith(after, _) => after,
+            _ => None,
+        };
+        if let Ok(text) = serde_json::to_string(options) {
+            self.ending = Ending::RetryWith(after, text);
+        }
+        self
+    }
+
+    /// The task has seen to its end itself: it is acknowledged, and nobody is told of one.
+    #[track_caller]
+    pub fn ignore() -> Self {
+        Self::new(Ending::Ignore, "ignored".to_owned(), "Ignore")
+    }
+
+    /// The message goes back to its queue and is delivered again, as the same attempt.
+    #[track_caller]
+    pub fn requeue<M: Display>(reason: M) -> Self {
+        Self::new(Ending::Requeue, reason.to_string(), type_name::<M>())
+    }
+
+    /// Another signature, in Celery's JSON form, takes this task's place: its id and whatever was to
+    /// follow it.
+    ///
+    /// # Errors
+    /// When the signature has no JSON form.
+    #[track_caller]
+    pub fn replace(signature: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let text = serde_json::to_string(signature)?;
+        Ok(Self::new(Ending::Replace(text), "replaced".to_owned(), "Ignore"))
     }
 
     /// Names the exception's class. `ValueError` and its like are Python's own.
@@ -109,7 +154,7 @@ impl TaskError {
 
     /// Whether the task asks to be run again.
     pub fn is_retry(&self) -> bool {
-        matches!(self.ending, Ending::Retry(_))
+        matches!(self.ending, Ending::Retry(_) | Ending::RetryWith(..))
     }
 
     /// Whether the task failed for good.

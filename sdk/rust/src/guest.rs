@@ -24,7 +24,16 @@ pub fn run_exported(name: &str, args: &str, kwargs: &str) -> RunResult {
             Ending::Retry(after) => handler::Error::Retry(handler::Retry {
                 reason: failure,
                 after_ms: after.map(host::milliseconds),
+                options: None,
             }),
+            Ending::RetryWith(after, options) => handler::Error::Retry(handler::Retry {
+                reason: failure,
+                after_ms: after.map(host::milliseconds),
+                options: Some(options),
+            }),
+            Ending::Ignore => handler::Error::Ignored,
+            Ending::Requeue => handler::Error::Requeued(failure),
+            Ending::Replace(signature) => handler::Error::Replaced(signature),
         }
     })
 }

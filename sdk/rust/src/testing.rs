@@ -50,6 +50,10 @@ pub struct Sent {
     pub ignore_result: bool,
     /// More headers, a JSON object.
     pub headers: Option<String>,
+    /// The signature that was sent, a JSON object; empty for a plain call.
+    pub signature: String,
+    /// Whether it joined the chord of its sender.
+    pub in_chord: bool,
 }
 
 /// A fake host. Clones of it are the same host.
@@ -200,8 +204,43 @@ impl State {
             priority: options.priority,
             ignore_result: options.ignore_result,
             headers: options.headers,
+            signature: String::new(),
+            in_chord: false,
         });
         Ok(format!("{}-call-{}", self.attempt.task_id, self.sent.len() + self.outbox.len()))
+    }
+
+    /// A signature is recorded under the name of its task; its result's tuple is that of one call.
+    pub(crate) fn put_signature(
+        &mut self,
+        signature: &str,
+        in_chord: bool,
+    ) -> Result<String, HostError> {
+        let invalid = |error: serde_json::Error| HostError::Invalid(error.to_string());
+        let value: serde_json::Value = serde_json::from_str(signature).map_err(invalid)?;
+        let Some(task) = value.get("task").and_then(serde_json::Value::as_str) else {
+            return Err(HostError::Invalid("a signature names its task".to_owned()));
+        };
+        let member = |name: &str, none: &str| {
+            value.get(name).map_or_else(|| none.to_owned(), ToString::to_string)
+        };
+        let (args, kwargs) = (member("args", "[]"), member("kwargs", "{}"));
+        let id = self.put(task, &args, &kwargs, CallOptions::default())?;
+        if let Some(sent) = self.outbox.last_mut() {
+            signature.clone_into(&mut sent.signature);
+            sent.in_chord = in_chord;
+        }
+        Ok(serde_json::json!([[id, null], null]).to_string())
+    }
+
+    /// The request, as far as the attempt tells it.
+    pub(crate) fn request(&self) -> String {
+        let Attempt { task_id, root_id, parent_id, group_id, retries, queue, .. } = &self.attempt;
+        serde_json::json!({
+            "id": task_id, "root_id": root_id, "parent_id": parent_id, "group": group_id,
+            "retries": retries, "delivery_info": {"routing_key": queue, "exchange": ""},
+        })
+        .to_string()
     }
 }
 

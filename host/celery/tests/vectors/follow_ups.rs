@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use lovage_celery::{
     Accept, CloseSettings, DecodeError, Route, close, decode, encode_envelope, result_document,
-    unsupported,
 };
 use lovage_core::{
     Child, Closing, Disposal, DropReason, FailedAttempt, Failure, Invocation, Json, JsonPart,
-    KeptKind, OutboxCall, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement, TaskId,
-    TaskSpec, TaskState, Timestamp, Verdict,
+    KeptKind, OutboxCall, OutboxItem, ParkReason, Publication, RetryMarks, RetryPolicy, Settlement,
+    TaskId, TaskSpec, TaskState, Timestamp, Verdict,
 };
 use serde_json::Value;
 
@@ -164,7 +163,7 @@ fn the_next_attempt_is_the_same_call_with_one_retry_more() {
     let eta = value["headers"]["eta"].as_str().unwrap();
     let at = lovage_celery::parse_timestamp(eta).unwrap();
     let invocation = first_sent("run-retry-later");
-    let closing = closed(invocation, Settlement::Retry { failure: failure(), at });
+    let closing = closed(invocation, Settlement::Retry { failure: failure(), at, options: None });
     assert_same(&closing.publications[0], &recorded, &["lovage-first-attempt"]);
     assert_eq!(closing.publications[0].not_before, Some(at));
     assert_eq!(closing.disposal, Disposal::Acknowledge);
@@ -180,7 +179,7 @@ fn a_compressed_or_foreign_body_is_retried_in_its_own_bytes() {
         let accept = Accept::from_names(["json", "msgpack"]).unwrap();
         let raw = vector(name)["redis"]["messages"][0]["raw"].as_str().unwrap().to_owned();
         let first = decode(envelope(&raw), &accept).unwrap();
-        let retry = Settlement::Retry { failure: failure(), at: NOW };
+        let retry = Settlement::Retry { failure: failure(), at: NOW, options: None };
         let again = as_envelope(&closed(first.clone(), retry).publications[0]);
         let body = |raw: &str| serde_json::from_str::<Value>(raw).unwrap()["body"].clone();
         assert_eq!(body(&again), body(&raw), "{name}");
@@ -203,7 +202,7 @@ fn protocol_1_is_retried_as_protocol_2() {
     for name in ["msg-v1-link", "msg-v1-chain", "msg-v1-eta", "msg-v1-taskset", "msg-v1-gzip"] {
         let raw = vector(name)["redis"]["messages"][0]["raw"].as_str().unwrap().to_owned();
         let first = decode(envelope(&raw), &Accept::default()).unwrap();
-        let retry = Settlement::Retry { failure: failure(), at: NOW };
+        let retry = Settlement::Retry { failure: failure(), at: NOW, options: None };
         let again = as_envelope(&closed(first.clone(), retry).publications[0]);
         let second = decode(envelope(&again), &Accept::default()).unwrap();
         assert!(second.headers.as_part().member("task").is_some(), "{name}");
@@ -222,7 +221,7 @@ fn marks_of_a_delivery_do_not_reach_the_next_attempt() {
         "id": "1", "redelivered": true, "x-death": [1], "x-first-death-queue": "q", "x-mine": 2}}"#;
     let invocation = decode(envelope(raw), &Accept::default()).unwrap();
     assert!(invocation.delivery.redelivered);
-    let retry = Settlement::Retry { failure: failure(), at: NOW };
+    let retry = Settlement::Retry { failure: failure(), at: NOW, options: None };
     let closing = closed(invocation, retry);
     let headers = &closing.publications[0].parts.headers;
     assert!(!headers.contains("death") && !headers.contains("redelivered"), "{headers}");
@@ -245,7 +244,8 @@ fn outbox_calls_leave_with_success_and_are_its_children() {
     };
     let invocation = first_sent("run-chain");
     let (id, root) = (invocation.id.clone(), invocation.root_id.clone());
-    let settlement = Settlement::Succeed { result: Json::null(), calls: vec![call] };
+    let settlement =
+        Settlement::Succeed { result: Json::null(), calls: vec![OutboxItem::Call(call)] };
     let closing = closed(invocation, settlement);
     assert_eq!(closing.results[0].children[0], Child::Task("out-1".into()));
     let sent = &closing.publications[0];
@@ -272,28 +272,6 @@ fn stamps_of_a_link_become_stamps_of_its_message() {
     let headers = Json::parse(closing.publications[0].parts.headers.as_str()).unwrap();
     assert_eq!(headers.as_part().member("stamps").unwrap().as_str(), r#"{"tenant": "acme"}"#);
     assert_eq!(headers.as_part().member("stamped_headers").unwrap().as_str(), r#"["tenant"]"#);
-}
-
-#[test]
-fn what_cannot_be_sent_yet_is_told_before_anything_runs() {
-    let told = |name: &str| {
-        let raw = vector(name)["redis"]["messages"][0]["raw"].as_str().unwrap().to_owned();
-        unsupported(&decode(envelope(&raw), &Accept::default()).unwrap())
-    };
-    assert_eq!(told("msg-chord"), Some("unsupported-chord"));
-    assert_eq!(told("msg-v1-chord"), Some("unsupported-chord"));
-    assert_eq!(told("msg-link-group"), Some("unsupported-callback"));
-    assert_eq!(told("msg-chain-group-end"), Some("unsupported-chain"));
-    for name in [
-        "msg-plain",
-        "msg-chain",
-        "msg-link-many",
-        "msg-link-error-many",
-        "msg-group",
-        "msg-v1-chain",
-    ] {
-        assert_eq!(told(name), None, "{name}");
-    }
 }
 
 #[test]
@@ -414,7 +392,7 @@ fn every_attempt_knows_when_the_first_one_began() {
         for attempt in 1..4 {
             call.retry.delay = Some(Duration::from_millis(1_500 * attempt));
             let later = NOW.after(Duration::from_secs(attempt));
-            let retry = Settlement::Retry { failure: failure(), at: later };
+            let retry = Settlement::Retry { failure: failure(), at: later, options: None };
             let closing = closed(call, retry);
             let raw = as_envelope(&closing.publications[0]);
             assert_eq!(raw.matches("lovage-first-attempt").count(), 1, "{raw}");
@@ -438,7 +416,7 @@ fn a_caller_may_say_how_often_and_for_how_long_and_nothing_else_in_its_place() {
     let call = with(r#""lovage-retry": {"max": 2, "max_elapsed_s": 1.5, "new": []}"#).unwrap();
     assert_eq!(call.retry.max_retries, Some(2));
     assert_eq!(call.retry.max_elapsed, Some(Duration::from_millis(1_500)));
-    let retry = Settlement::Retry { failure: failure(), at: NOW };
+    let retry = Settlement::Retry { failure: failure(), at: NOW, options: None };
     let again = as_envelope(&closed(call.clone(), retry).publications[0]);
     let again = decode(envelope(&again), &Accept::default()).unwrap();
     assert_eq!(again.retry.max_retries, call.retry.max_retries, "it is there the next time, too");

@@ -10,6 +10,7 @@
     reason = "a test fails loudly, compares what was written as it was written, and is not in a hurry"
 )]
 
+mod chords;
 mod follow_ups;
 mod load;
 mod malformed;

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lovage_celery::{
-    Accept, CloseSettings, close, decode, mark_redelivered, quarantine, unsupported,
-};
+use lovage_celery::{Accept, CloseSettings, close, decode, mark_redelivered, quarantine};
 use lovage_core::{Failure, Json, Message, Settlement, Timestamp, Verdict};
 
 use crate::load::{delivery, sent, vectors};
@@ -100,7 +98,6 @@ fn no_message_makes_reading_or_closing_fail_otherwise_than_with_an_error() {
         match decode(delivery(Message::Envelope(bytes.clone().into())), &accept) {
             Ok(invocation) => {
                 read += 1;
-                let _ = unsupported(&invocation);
                 close_every_way(Verdict {
                     invocation,
                     task: None,
@@ -129,7 +126,7 @@ fn close_every_way(mut verdict: Verdict) {
     for settlement in [
         Settlement::Succeed { result: Json::null(), calls: Vec::new() },
         Settlement::Bury(failure.clone()),
-        Settlement::Retry { failure, at },
+        Settlement::Retry { failure, at, options: None },
     ] {
         verdict.settlement = settlement;
         let closing = close(&verdict, &CloseSettings::default());

@@ -133,6 +133,10 @@ pub struct Attempt<'a> {
     pub parent_id: Option<&'a str>,
     /// Its group.
     pub group: Option<&'a str>,
+    /// How often it took another's place.
+    pub nesting: u32,
+    /// Whether it is a member of a chord.
+    pub in_chord: bool,
     /// Retries so far.
     pub retries: u32,
     /// Retries allowed.
@@ -205,6 +209,8 @@ pub enum HostCall<'a> {
         /// The step's name.
         name: &'a str,
     },
+    /// `context.request`.
+    Request,
     /// `progress.update`.
     Progress {
         /// The custom state.
@@ -230,6 +236,8 @@ pub enum OnDoubt {
 pub enum HostReply {
     /// Done.
     Done,
+    /// What `context.request` answers: a JSON object.
+    Request(String),
     /// `begun.run`, with the step's key.
     StepRun(String),
     /// `begun.replay`, with the value.
@@ -279,8 +287,14 @@ pub enum End<'a> {
     /// `error.rejected`.
     #[serde(borrow)]
     Reject(FailureFrame<'a>),
-    /// `error.retry`, with the delay asked for.
-    Retry(#[serde(borrow)] FailureFrame<'a>, Option<Duration>),
+    /// `error.retry`, with the delay asked for, and what the next attempt has other: a JSON text.
+    Retry(#[serde(borrow)] FailureFrame<'a>, Option<Duration>, Option<&'a str>),
+    /// `error.ignored`.
+    Ignore,
+    /// `error.requeued`.
+    Requeue(FailureFrame<'a>),
+    /// `error.replaced`, with the signature, a JSON text.
+    Replace(&'a str),
     /// A step in doubt ended it.
     Ambiguous(&'a str),
     /// The sandbox ended it: of what, the argument of the exception (a JSON text), the frames.
@@ -300,9 +314,21 @@ pub struct FailureFrame<'a> {
     pub traceback: Option<&'a str>,
 }
 
-/// An outbox call on its way. Its id is computed where it arrives.
+/// Something of an outbox on its way. Its ids are computed where it arrives.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct OutboxFrame<'a> {
+pub enum OutboxFrame<'a> {
+    /// One call.
+    #[serde(borrow)]
+    Call(CallFrame<'a>),
+    /// A signature, a JSON text.
+    Signature(&'a str),
+    /// A signature for the caller's chord, a JSON text.
+    Member(&'a str),
+}
+
+/// An outbox call on its way.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallFrame<'a> {
     /// The task.
     pub task: &'a str,
     /// Positional arguments, a JSON text.

@@ -1,23 +1,28 @@
 //! From what an executor says to a report, with everything checked.
 
-use super::{Done, End, FailureFrame, OutboxFrame};
+use super::{CallFrame, Done, End, FailureFrame, OutboxFrame};
 use crate::{
-    Death, Failure, Json, JsonError, Limits, LogLine, OutboxCall, Outcome, Report, TaskId,
-    outbox_task_id,
+    Death, Failure, Json, JsonError, Limits, LogLine, OutboxCall, OutboxItem, Outcome, Report,
+    TaskId, outbox_task_id,
 };
 
 impl Done<'_> {
-    /// The report that this is about the call `caller`, with everything the executor says checked.
+    /// The report that this is about the call `caller` (as [`outbox_caller`] names it), with everything
+    /// the executor says checked.
+    ///
+    /// [`outbox_caller`]: crate::outbox_caller
     ///
     /// A result that is no JSON, or larger than `limits` allow, is the guest's own death; a
     /// malformed outbox, too, because a call must not be lost in silence.
     pub fn report(&self, caller: &TaskId, limits: &Limits) -> Report {
         let outbox = (0..)
             .zip(&self.outbox)
-            .map(|(index, call)| call.outbox_call(caller, index))
+            .map(|(index, item)| item.item(caller, index))
             .collect::<Result<Vec<_>, _>>();
         let outcome = match (&self.end, &outbox) {
-            (End::Succeed(_), Err(error)) => killed(Death::InvalidResult, &error.to_string()),
+            (End::Succeed(_) | End::Ignore | End::Replace(_), Err(error)) => {
+                killed(Death::InvalidResult, &error.to_string())
+            }
             (end, _) => end.outcome(limits),
         };
         let logs = self.logs.iter().map(|(level, message, fields)| LogLine {
@@ -56,9 +61,26 @@ impl End<'_> {
             },
             Self::Fail(failure) => Outcome::Fail(failure.failure()),
             Self::Reject(failure) => Outcome::Reject(failure.failure()),
-            Self::Retry(failure, after) => {
-                Outcome::Retry { failure: failure.failure(), after: *after }
+            Self::Retry(failure, after, options) => {
+                let object = |text: &&str| Json::parse(*text).ok().filter(Json::is_object);
+                let options = options.as_ref().map(object);
+                match options {
+                    Some(None) => {
+                        killed(Death::InvalidResult, "the options of its retry are no JSON object")
+                    }
+                    options => Outcome::Retry {
+                        failure: failure.failure(),
+                        after: *after,
+                        options: options.flatten(),
+                    },
+                }
             }
+            Self::Ignore => Outcome::Ignore,
+            Self::Requeue(failure) => Outcome::Requeue(failure.failure()),
+            Self::Replace(text) => match Json::parse(*text) {
+                Ok(signature) if signature.is_object() => Outcome::Replace(signature),
+                _ => killed(Death::InvalidResult, "what it is replaced by is no signature"),
+            },
             Self::Ambiguous(step) => Outcome::Ambiguous { step: (*step).into() },
             Self::Killed(death, argument, traceback) => {
                 let argument = Json::parse(*argument).unwrap_or_else(|_| Json::string(argument));
@@ -87,6 +109,16 @@ impl FailureFrame<'_> {
 }
 
 impl OutboxFrame<'_> {
+    fn item(&self, caller: &TaskId, index: u32) -> Result<OutboxItem, JsonError> {
+        Ok(match self {
+            Self::Call(call) => OutboxItem::Call(call.outbox_call(caller, index)?),
+            Self::Signature(text) => OutboxItem::Signature(Json::parse(*text)?),
+            Self::Member(text) => OutboxItem::Member(Json::parse(*text)?),
+        })
+    }
+}
+
+impl CallFrame<'_> {
     fn outbox_call(&self, caller: &TaskId, index: u32) -> Result<OutboxCall, JsonError> {
         Ok(OutboxCall {
             id: outbox_task_id(caller, index),
@@ -105,8 +137,8 @@ impl OutboxFrame<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Done, End, FailureFrame, OutboxFrame};
-    use crate::{Death, JobNumber, Limits, LogLevel, Outcome, Report, TaskId, Usage};
+    use super::{CallFrame, Done, End, FailureFrame, OutboxFrame};
+    use crate::{Death, JobNumber, Limits, LogLevel, OutboxItem, Outcome, Report, TaskId, Usage};
 
     fn done(end: End<'_>) -> Done<'_> {
         Done {
@@ -153,21 +185,27 @@ mod tests {
 
     #[test]
     fn a_malformed_outbox_fails_the_attempt_instead_of_losing_a_call() {
-        let call = |args| OutboxFrame {
-            task: "demo.add",
-            args,
-            kwargs: "{}",
-            queue: None,
-            countdown: None,
-            expires: None,
-            priority: None,
-            ignore_result: false,
-            headers: None,
+        let call = |args| {
+            OutboxFrame::Call(CallFrame {
+                task: "demo.add",
+                args,
+                kwargs: "{}",
+                queue: None,
+                countdown: None,
+                expires: None,
+                priority: None,
+                ignore_result: false,
+                headers: None,
+            })
         };
         let caller = TaskId::from("caller");
         let good = Done { outbox: vec![call("[]"), call("[]")], ..done(End::Succeed("1")) };
         let ids = good.report(&caller, &Limits::default()).outbox;
-        assert_ne!(ids[0].id, ids[1].id);
+        let id = |item: &OutboxItem| match item {
+            OutboxItem::Call(call) => call.id.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(id(&ids[0]), id(&ids[1]));
         let bad = Done { outbox: vec![call("[")], ..done(End::Succeed("1")) };
         assert_eq!(death(&bad.report(&caller, &Limits::default())), Some(Death::InvalidResult));
     }

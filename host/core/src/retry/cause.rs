@@ -67,7 +67,11 @@ impl Cause {
     /// the attempt or that is not for a retry policy to judge.
     pub const fn of(outcome: &Outcome) -> Option<Self> {
         Some(match outcome {
-            Outcome::Succeed(_) | Outcome::Ambiguous { .. } => return None,
+            Outcome::Succeed(_)
+            | Outcome::Ambiguous { .. }
+            | Outcome::Ignore
+            | Outcome::Requeue(_)
+            | Outcome::Replace(_) => return None,
             Outcome::Fail(_) => Self::Failed,
             Outcome::Reject(_) => Self::Rejected,
             Outcome::Retry { .. } => Self::Asked,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{DropReason, ParkReason, Settlement, decide};
 use crate::{
     Backoff, Cause, Causes, Death, Delivery, Digest, Failure, Invocation, Job, Json, Limits, Links,
-    Manifest, Message, Module, OutboxCall, Outcome, Receipt, Report, RetryMarks, RetryPolicy,
-    TaskSpec, Tenant, TenantId, TimeLimit, Timestamp,
+    Manifest, Message, Module, OutboxCall, OutboxItem, Outcome, Receipt, Report, RetryMarks,
+    RetryPolicy, TaskSpec, Tenant, TenantId, TimeLimit, Timestamp,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -87,7 +87,7 @@ fn died(job: Job, death: Death) -> Settlement {
 fn a_plain_failure_is_final_unless_the_task_wants_it_retried() {
     assert_eq!(settled(job(0, false), Outcome::Fail(failure())), Settlement::Bury(failure()));
     let after = NOW.after(Duration::from_mins(3));
-    let retried = Settlement::Retry { failure: failure(), at: after };
+    let retried = Settlement::Retry { failure: failure(), at: after, options: None };
     assert_eq!(settled(job(0, true), Outcome::Fail(failure())), retried);
     assert_eq!(settled(job(3, true), Outcome::Fail(failure())), Settlement::Bury(failure()));
     assert_eq!(settled(job(0, true), Outcome::Reject(failure())), Settlement::Bury(failure()));
@@ -95,15 +95,22 @@ fn a_plain_failure_is_final_unless_the_task_wants_it_retried() {
 
 #[test]
 fn a_guest_that_asks_for_a_time_gets_it_while_retries_are_left() {
-    let asked = || Outcome::Retry { failure: failure(), after: Some(Duration::from_secs(7)) };
+    let asked = || Outcome::Retry {
+        failure: failure(),
+        after: Some(Duration::from_secs(7)),
+        options: None,
+    };
     let at = NOW.after(Duration::from_secs(7));
-    assert_eq!(settled(job(2, false), asked()), Settlement::Retry { failure: failure(), at });
+    assert_eq!(
+        settled(job(2, false), asked()),
+        Settlement::Retry { failure: failure(), at, options: None }
+    );
     assert_eq!(settled(job(3, false), asked()), Settlement::Bury(failure()));
 }
 
 #[test]
 fn what_a_ledger_keeps_is_read_back_and_what_another_version_kept_is_not() {
-    let calls = vec![OutboxCall {
+    let calls = vec![OutboxItem::Call(OutboxCall {
         id: "b".into(),
         task: "next".into(),
         args: Json::parse("[NaN]").unwrap(),
@@ -114,17 +121,17 @@ fn what_a_ledger_keeps_is_read_back_and_what_another_version_kept_is_not() {
         priority: Some(3),
         ignore_result: true,
         headers: None,
-    }];
+    })];
     for settlement in [
         Settlement::Succeed { result: Json::parse("12345678901234567890").unwrap(), calls },
         Settlement::Bury(failure()),
         Settlement::Park(ParkReason::AmbiguousStep("charge".into())),
         Settlement::Drop(DropReason::Terminated),
-        Settlement::Retry { failure: failure(), at: NOW },
+        Settlement::Retry { failure: failure(), at: NOW, options: None },
     ] {
         let kept = settlement.to_recorded(&"a".into()).unwrap();
         assert_eq!(Settlement::from_recorded(&kept), Some(("a".into(), settlement)));
-        let later = [&[2], &kept[1..]].concat();
+        let later = [&[1], &kept[1..]].concat();
         assert_eq!(Settlement::from_recorded(&later), None);
     }
     assert_eq!(Settlement::from_recorded(b""), None);
@@ -155,7 +162,7 @@ fn what_would_come_to_the_same_again_is_never_retried() {
     }
     let mut only_traps = job(0, true);
     only_traps.retry.causes = Causes::of(&[Cause::Trapped]);
-    let asked = Outcome::Retry { failure: failure(), after: None };
+    let asked = Outcome::Retry { failure: failure(), after: None, options: None };
     assert_eq!(settled(only_traps, asked), Settlement::Bury(failure()));
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use lovage_core::frames::{
-    self, Attempt, Done, End, Entry, FRAME_BYTES_MAX, FromExecutor, HostCall, OnDoubt, OutboxFrame,
-    PROTOCOL, Run, ToExecutor,
+    self, Attempt, CallFrame, Done, End, Entry, FRAME_BYTES_MAX, FromExecutor, HostCall, OnDoubt,
+    OutboxFrame, PROTOCOL, Run, ToExecutor,
 };
 use lovage_core::{Death, JobNumber, LogLevel, Usage};
 
@@ -177,16 +177,18 @@ impl Fake {
     }
 
     fn outbox(&mut self, job: JobNumber, calls: usize) {
-        let call = || OutboxFrame {
-            task: "t",
-            args: "[]",
-            kwargs: "{}",
-            queue: None,
-            countdown: None,
-            expires: None,
-            priority: None,
-            ignore_result: false,
-            headers: None,
+        let call = || {
+            OutboxFrame::Call(CallFrame {
+                task: "t",
+                args: "[]",
+                kwargs: "{}",
+                queue: None,
+                countdown: None,
+                expires: None,
+                priority: None,
+                ignore_result: false,
+                headers: None,
+            })
         };
         let (usage, outbox) = (Usage::default(), (0..calls).map(|_| call()).collect());
         let logs = Vec::new();

@@ -123,7 +123,9 @@ fn line(verdict: &Verdict, usage: &Usage) -> String {
     let (word, more) = match &verdict.settlement {
         Settlement::Succeed { .. } => ("ok", String::new()),
         Settlement::Bury(failure) => ("failed", failure.to_string()),
-        Settlement::Retry { failure, at } => {
+        Settlement::Ignore { .. } => ("ignored", String::new()),
+        Settlement::Replace { .. } => ("replaced", String::new()),
+        Settlement::Retry { failure, at, .. } => {
             let seconds = at.until(verdict.at).as_secs_f64();
             ("retry", format!("{failure}   again in {seconds:.1} s"))
         }

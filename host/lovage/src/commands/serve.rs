@@ -211,6 +211,8 @@ fn state(verdict: &Verdict) -> Option<(&'static str, Option<String>)> {
         Settlement::Retry { failure, .. } => Some(("RETRY", Some(failure.to_string()))),
         Settlement::Drop(reason) => Some(("REVOKED", Some(reason.as_str().into()))),
         Settlement::Park(reason) => Some(("PENDING", Some(format!("parked: {reason:?}")))),
-        Settlement::Release(_) | Settlement::Forget => None,
+        Settlement::Ignore { .. } => Some(("IGNORED", None)),
+        // Its id goes on with what took its place.
+        Settlement::Release(_) | Settlement::Forget | Settlement::Replace { .. } => None,
     }
 }

@@ -21,7 +21,8 @@ const EXCEPTIONS_MAX: usize = 100;
 const OTHER: &str = "other";
 
 /// How attempts end, in the labels' words.
-const OUTCOMES: [&str; 6] = ["succeeded", "failed", "retried", "revoked", "parked", "other"];
+const OUTCOMES: [&str; 8] =
+    ["succeeded", "failed", "retried", "revoked", "parked", "other", "ignored", "replaced"];
 
 type Counters = Family<Labels, Counter>;
 
@@ -52,7 +53,7 @@ pub(super) struct Series {
     revoked: Counter,
     retried: Counter,
     runtime: Histogram,
-    attempts: [Counter; 6],
+    attempts: [Counter; 8],
     duration: Histogram,
     fuel: Counter,
     memory: Gauge<u64, AtomicU64>,
@@ -222,6 +223,8 @@ impl Series {
             }
             Settlement::Park(_) => 4,
             Settlement::Release(_) | Settlement::Forget => 5,
+            Settlement::Ignore { .. } => 6,
+            Settlement::Replace { .. } => 7,
         };
         if usage.wall.is_zero() {
             return; // it was not run

@@ -18,7 +18,7 @@ use lovage_stores::sqlite::{SqliteCustody, SqliteLedger, SqliteLedgerOptions};
 use lovage_worker::InOrder;
 use tracing::{info, warn};
 
-use super::{CRASHES_MAX, Ends, Place, elsewhere, one_backend, place};
+use super::{CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place};
 use crate::config::Config;
 
 /// Joins a RabbitMQ with its store.
@@ -29,6 +29,7 @@ pub(super) async fn ends(
     backend: Place,
 ) -> anyhow::Result<Ends> {
     let (custody, ledger) = store(config, clock, &backend).await?;
+    let chords = counted(config, &backend)?;
     let broker = AmqpBroker::new(options(config, address)?, custody, Arc::clone(clock));
     let results: Arc<dyn ResultBackend> = match backend {
         Place::Amqp(_) => Arc::new(broker.replies(config.rabbit.result_persistent)),
@@ -37,7 +38,7 @@ pub(super) async fn ends(
     let broker = Arc::new(broker);
     let in_order = InOrder::new(Arc::clone(&broker) as _, Arc::clone(&results), ledger.clone());
     let settle = Arc::new(in_order.on_trial(config.failpoint.clone()));
-    Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle })
+    Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle, chords })
 }
 
 /// What the broker is told.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use async_trait::async_trait;
-use lovage_core::ports::{Ledger, PortError, ResultBackend};
+use lovage_core::ports::{Chords, Ledger, PortError, ResultBackend};
 use lovage_core::{ResultRecord, TaskId};
 use lovage_redis::Address;
 use lovage_sqlite::{Database, Settings};
 use lovage_stores::postgres::{PostgresLedger, PostgresLedgerOptions};
-use lovage_stores::redis::{RedisResults, RedisResultsOptions};
+use lovage_stores::redis::{RedisChords, RedisResults, RedisResultsOptions};
 use lovage_stores::sqlite::SqliteResults;
 
 use super::{CRASHES_MAX, Place};
@@ -34,12 +34,20 @@ pub(super) async fn one_backend(
     Ok(match place {
         Place::Sqlite(file) => {
             let database = Database::open(&file, Settings::default()).await?;
-            Arc::new(SqliteResults::start(database).await?)
+            let results = SqliteResults::start(database).await?;
+            Arc::new(results.expiring(config.result_expires))
         }
         Place::Redis(address) => Arc::new(RedisResults::new(&redis_results(config, *address))?),
         Place::Amqp(_) => bail!("results of rpc:// need a RabbitMQ as broker"),
         Place::Nowhere => Arc::new(NoResults),
     })
+}
+
+/// Where members of chords are counted: Redis can, others cannot.
+pub(super) fn counted(config: &Config, place: &Place) -> anyhow::Result<Option<Arc<dyn Chords>>> {
+    let Place::Redis(address) = place else { return Ok(None) };
+    let chords = RedisChords::new(&redis_results(config, (**address).clone()))?;
+    Ok(Some(Arc::new(chords)))
 }
 
 pub(super) fn redis_results(config: &Config, address: Address) -> RedisResultsOptions {

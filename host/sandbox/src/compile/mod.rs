@@ -24,7 +24,7 @@ pub(crate) use survey::{CATALOG, EXIT, HANDLER};
 
 /// Counts what changes in here that makes other code of the same module: what an older one made is
 /// not taken for it.
-pub(crate) const GENERATION: u32 = 2;
+pub(crate) const GENERATION: u32 = 3;
 
 /// What kind of module it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! `context`: what a guest may know about the attempt it is.
 
-use lovage_core::frames;
+use lovage_core::frames::{self, HostCall, HostReply};
 
+use super::HostError;
 use super::contract::lovage::task::context::{Attempt, Host, Remaining};
 use crate::guest::Guest;
 
@@ -9,6 +10,18 @@ impl Host for Guest {
     fn current(&mut self) -> wasmtime::Result<Attempt> {
         self.count_call()?;
         Ok(self.with_attempt(|attempt| attempt.map(owned)).unwrap_or_else(nothing))
+    }
+
+    async fn request(&mut self) -> wasmtime::Result<Result<String, HostError>> {
+        self.count_call()?;
+        Ok(match self.call_worker_at_any_time(HostCall::Request).await {
+            Ok(HostReply::Request(text)) => {
+                self.breathe(text.len()).await;
+                Ok(text)
+            }
+            Ok(_) => Err(HostError::Other("the host gave an answer of another kind".into())),
+            Err(error) => Err(error),
+        })
     }
 
     fn time_left(&mut self) -> wasmtime::Result<Remaining> {

@@ -21,6 +21,7 @@ pub(crate) mod contract {
         path: "../../wit",
         world: "task",
         imports: {
+            "lovage:task/context.request": async | trappable,
             "lovage:task/context": trappable,
             default: async | trappable,
         },

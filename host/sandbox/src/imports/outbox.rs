@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lovage_core::{Json, OutboxCall, TaskId, outbox_task_id};
+use lovage_celery::frozen_result;
+use lovage_core::{Json, OutboxCall, OutboxItem, TaskId, outbox_caller, outbox_task_id};
 
 use super::contract::lovage::task::outbox::{Host, Options};
 use super::{HostError, invalid};
@@ -26,6 +27,27 @@ impl Host for Guest {
         }
         Ok(self.put_call(task, args, kwargs, options))
     }
+
+    async fn send(&mut self, signature: String) -> wasmtime::Result<Result<String, HostError>> {
+        self.count_call()?;
+        // It is read, frozen and written again.
+        self.breathe(signature.len() * 4).await;
+        Ok(self.offered().and_then(|()| self.put_signature(signature, OutboxItem::Signature)))
+    }
+
+    async fn add_to_chord(
+        &mut self,
+        signature: String,
+    ) -> wasmtime::Result<Result<String, HostError>> {
+        self.count_call()?;
+        self.breathe(signature.len() * 4).await;
+        let in_chord = self.with_attempt(|attempt| attempt.is_some_and(|attempt| attempt.in_chord));
+        let member = || {
+            if in_chord { Ok(()) } else { Err(invalid("this task is not a member of any chord")) }
+        };
+        let offered = self.offered().and_then(|()| member());
+        Ok(offered.and_then(|()| self.put_signature(signature, OutboxItem::Member)))
+    }
 }
 
 impl Guest {
@@ -36,23 +58,46 @@ impl Guest {
         kwargs: String,
         options: Options,
     ) -> Result<String, HostError> {
+        let bytes = args.len() + kwargs.len() + options.headers.as_ref().map_or(0, String::len);
+        let (caller, number) = self.place_in_outbox(bytes)?;
+        let call = call(outbox_task_id(&caller, number), task, args, kwargs, options)?;
+        let id = call.id.to_string();
+        self.outbox_bytes += bytes;
+        self.outbox.push(OutboxItem::Call(call));
+        Ok(id)
+    }
+
+    fn put_signature(
+        &mut self,
+        signature: String,
+        item: fn(Json) -> OutboxItem,
+    ) -> Result<String, HostError> {
+        let bytes = signature.len();
+        let (caller, number) = self.place_in_outbox(bytes)?;
+        let signature =
+            Json::parse(signature).map_err(|error| invalid(format!("signature: {error}")))?;
+        let result = frozen_result(&signature, &caller, number).map_err(invalid)?;
+        self.outbox_bytes += bytes;
+        self.outbox.push(item(signature));
+        Ok(result.into())
+    }
+
+    /// Whose outbox it is, and the number of the next item, if there is room for it.
+    fn place_in_outbox(&self, bytes: usize) -> Result<(TaskId, u32), HostError> {
         let number = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
         if number >= self.limits.outbox_calls {
             return Err(HostError::Limit(format!("{number} calls in the outbox")));
         }
-        let bytes = args.len() + kwargs.len() + options.headers.as_ref().map_or(0, String::len);
         if bytes > self.limits.argument_bytes as usize
             || self.outbox_bytes + bytes > self.limits.host_call_bytes as usize
         {
             return Err(HostError::Limit("bytes of arguments in the outbox".into()));
         }
-        let caller = self.with_attempt(|attempt| attempt.map(|attempt| TaskId::from(attempt.id)));
+        let caller = self.with_attempt(|attempt| {
+            attempt.map(|attempt| outbox_caller(&TaskId::from(attempt.id), attempt.nesting))
+        });
         let caller = caller.ok_or_else(|| HostError::Unavailable("a task to call from".into()))?;
-        let call = call(outbox_task_id(&caller, number), task, args, kwargs, options)?;
-        let id = call.id.to_string();
-        self.outbox_bytes += bytes;
-        self.outbox.push(call);
-        Ok(id)
+        Ok((caller, number))
     }
 }
 

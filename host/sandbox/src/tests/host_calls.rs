@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lovage_core::frames::{HostCall, HostReply};
-use lovage_core::{Json, Limits, Outcome};
+use lovage_core::{Json, Limits, OutboxItem, Outcome};
 
 use crate::testing::Executor;
 
@@ -71,7 +71,8 @@ fn calls_in_the_outbox_leave_with_a_success() {
     let report = executor.run(0, "hostile.outbox", "[]", Limits::default());
     assert_eq!(report.outcome, Outcome::Succeed(Json::parse("100").unwrap()));
     assert_eq!(report.outbox.len(), 100);
-    assert_eq!(report.outbox[0].task.as_str(), "hostile.spin");
+    let OutboxItem::Call(call) = &report.outbox[0] else { panic!("{report:?}") };
+    assert_eq!(call.task.as_str(), "hostile.spin");
 }
 
 #[test]

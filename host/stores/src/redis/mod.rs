@@ -7,6 +7,7 @@
 //! [`RedisResults::part`] is the same as a share in the script of whoever settles in the same
 //! database; see [`lovage_redis::ScriptPart`].
 
+mod chords;
 mod custody;
 mod ledger;
 mod rates;
@@ -21,6 +22,7 @@ use lovage_redis::{
     Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
 };
 
+pub use chords::RedisChords;
 pub use custody::{RedisCustody, RedisCustodyOptions};
 pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
 pub use rates::RedisRates;
@@ -144,11 +146,16 @@ fn encode(record: &ResultRecord, arguments: &mut Arguments) {
 
 /// What stands before a task's id in its key.
 fn prefix(options: &RedisResultsOptions) -> String {
+    key_prefix(options, "celery-task-meta-")
+}
+
+/// What stands before an id in a key of this kind.
+fn key_prefix(options: &RedisResultsOptions, kind: &str) -> String {
     let mut prefix = options.prefix.clone();
     if !prefix.is_empty() && !prefix.ends_with([':', '_', '-', '.']) {
         prefix.push('_');
     }
-    prefix.push_str("celery-task-meta-");
+    prefix.push_str(kind);
     prefix
 }
 

@@ -37,6 +37,7 @@ const CLEAN_UPS_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub struct SqliteResults {
     database: Database,
+    expires: Option<Duration>,
 }
 
 impl SqliteResults {
@@ -46,7 +47,13 @@ impl SqliteResults {
     /// When the file cannot be written, or has tables of the same names that are not Celery's.
     pub async fn start(database: Database) -> Result<Self, PortError> {
         database.write("make the result tables", rows::prepare).await?;
-        Ok(Self { database })
+        Ok(Self { database, expires: None })
+    }
+
+    /// The same for results that are kept for so long once they are done; `None` is for ever.
+    #[must_use]
+    pub fn expiring(self, expires: Option<Duration>) -> Self {
+        Self { expires, ..self }
     }
 
     /// Deletes results that were done longer than `expires` ago, as Celery's
@@ -107,6 +114,11 @@ impl ResultBackend for SqliteResults {
         row.map(|row| document::of_row(&row))
             .transpose()
             .map_err(|error| PortError::permanent(format!("read the result of {task}"), error))
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<(), PortError> {
+        let Some(expires) = self.expires else { return Ok(()) };
+        self.clean_up(now, expires).await.map(drop)
     }
 }
 

@@ -37,7 +37,8 @@ async fn a_success_is_recorded_then_shown_then_closed_then_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_recorded_before_it_is_published() {
-    let stage = Stage::with_ledger([Outcome::Retry { failure: failure(), after: None }], []);
+    let stage =
+        Stage::with_ledger([Outcome::Retry { failure: failure(), after: None, options: None }], []);
     stage.deliver(&envelope("demo.add", "1", "{}")).await;
     let publish = "publish celery retries=1";
     let steps = ["claim", "run", "record retry", "result RETRY", publish, "close", "acknowledge"];
@@ -85,7 +86,9 @@ async fn another_call_waits_while_the_first_is_half_told() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_was_recorded_and_not_sent_is_sent() {
     let at = Timestamp::from_micros(1_790_000_005_000_000);
-    let verdict = Settlement::Retry { failure: failure(), at }.to_recorded(&"1".into()).unwrap();
+    let verdict = Settlement::Retry { failure: failure(), at, options: None }
+        .to_recorded(&"1".into())
+        .unwrap();
     let stale = Claimed::Stale {
         attempt: 1,
         remaining: Duration::from_secs(5),

@@ -25,14 +25,14 @@ async fn a_failure_is_shown_and_its_message_kept_as_a_dead_letter() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_shown_and_published_before_the_old_message_goes() {
-    let stage = Stage::new([Outcome::Retry { failure: failure(), after: None }]);
+    let stage = Stage::new([Outcome::Retry { failure: failure(), after: None, options: None }]);
     stage.deliver(&envelope("demo.add", "1", "{}")).await;
     assert_eq!(stage.story(), ["run", "result RETRY", "publish celery retries=1", "acknowledge"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_retry_that_fails_is_final() {
-    let stage = Stage::new([Outcome::Retry { failure: failure(), after: None }]);
+    let stage = Stage::new([Outcome::Retry { failure: failure(), after: None, options: None }]);
     stage.deliver(&envelope("demo.add", "1", r#"{"retries": 3}"#)).await;
     assert_eq!(stage.story(), ["run", "result FAILURE", "keep Dead"]);
 }

@@ -94,6 +94,7 @@ impl Stage {
         };
         modules.add(&Arc::new(module)).unwrap();
         let ports = Ports {
+            chords: None,
             broker: Arc::clone(&world) as _,
             settle: Arc::new(InOrder::new(
                 Arc::clone(&world) as _,

@@ -83,6 +83,18 @@ pub(crate) fn put(
     Ok(outbox::put(task, args, kwargs, &options)?)
 }
 
+pub(crate) fn send(signature: &str) -> Result<String, HostError> {
+    Ok(outbox::send(signature)?)
+}
+
+pub(crate) fn add_to_chord(signature: &str) -> Result<String, HostError> {
+    Ok(outbox::add_to_chord(signature)?)
+}
+
+pub(crate) fn request() -> Result<String, HostError> {
+    Ok(context::request()?)
+}
+
 pub(crate) fn progress(state: &str, meta: &str) -> Result<(), HostError> {
     Ok(progress::update(state, meta)?)
 }

@@ -121,6 +121,18 @@ pub(crate) fn put(
     call(|state| state.put(task, args, kwargs, options))
 }
 
+pub(crate) fn send(signature: &str) -> Result<String, HostError> {
+    call(|state| state.put_signature(signature, false))
+}
+
+pub(crate) fn add_to_chord(signature: &str) -> Result<String, HostError> {
+    call(|state| state.put_signature(signature, true))
+}
+
+pub(crate) fn request() -> Result<String, HostError> {
+    call(|state| Ok(state.request()))
+}
+
 pub(crate) fn progress(name: &str, meta: &str) -> Result<(), HostError> {
     const CELERYS_OWN: [&str; 8] =
         ["FAILURE", "IGNORED", "PENDING", "RECEIVED", "REJECTED", "RETRY", "REVOKED", "SUCCESS"];

@@ -51,6 +51,7 @@ async fn one_of_two(broker: &dyn Broker, settle: &dyn Settle, rig: &impl LedgerR
         ledger: Some(ends(grant, End::Done)),
         results: vec![record(&format!("task {index}"), success("1"))],
         publications: vec![publication(10 + index, None)],
+        chords: None,
         disposal: Disposal::Acknowledge,
     };
     let batch = [closing(0, own), closing(1, lost)];

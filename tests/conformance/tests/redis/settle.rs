@@ -28,6 +28,7 @@ fn closing(delivery: &Delivery, task: &str) -> Closing {
         ledger: None,
         results: vec![record(task, success("5"))],
         publications: vec![publication(1, None), publication(2, Some(now().after(LONG_LEASE)))],
+        chords: None,
         disposal: Disposal::Acknowledge,
     }
 }

@@ -43,6 +43,7 @@ fn closing(number: usize, delivery: &Delivery) -> Closing {
         ledger: None,
         results: vec![record(&format!("task {number}"), success(&number.to_string()))],
         publications: vec![publication(number, None)],
+        chords: None,
         disposal: Disposal::Acknowledge,
     }
 }

@@ -35,6 +35,7 @@ async fn drain(most: usize, messages: usize) -> f64 {
                 ledger: None,
                 results: vec![record(&format!("task {}", taken + number), success("5"))],
                 publications: Vec::new(),
+                chords: None,
                 disposal: Disposal::Acknowledge,
             })
             .collect();

@@ -1,8 +1,7 @@
 """Calls that are not made yet. A running task makes them through its outbox.
 
-The outbox takes calls; it has no links between them. So a group can be sent from a task, and a chain
-of several, a chord, or a call with a callback cannot: these are built where a caller sends them.
-Built, stored, compared and handed on as arguments they all are, as the same dicts as Celery's.
+A plain call is put there as it is; whatever has links, and every chain, group and chord, goes as the
+dict that Celery has for it, and the host does the rest: it gives the ids, which come back as results.
 """
 
 import datetime
@@ -11,21 +10,21 @@ from lovage._context import ctx
 
 from . import _state
 from .exceptions import NotSupported
-from .result import AsyncResult, GroupResult
+from .result import AsyncResult, GroupResult, result_from_tuple
 from .utils import uuid
 
-_TOGETHER = "send it from the caller, or let each task call the next with delay()"
+
+def send(signature):
+    """Puts any signature in the outbox of the running task; its result."""
+    return result_from_tuple(ctx.send_signature(signature))
 
 
 def put(app, name, args, kwargs, options):
     """Puts a call in the outbox of the running task; its `AsyncResult`."""
     options = {key: value for key, value in options.items() if value is not None}
+    if any(options.get(what) for what in _CANVAS):
+        return send(_whole(app, name, args, kwargs, options))
     headers = dict(options.pop("headers", None) or {})
-    for what in ("link", "link_error", "chain", "chord"):
-        if options.pop(what, None):
-            raise NotSupported(f"calling {name} with {what} from a task: {_TOGETHER}")
-    if options.pop("task_id", None):
-        raise NotSupported(f"calling {name} with a task_id from a task: the host gives the id")
     limits = [options.pop("time_limit", None), options.pop("soft_time_limit", None)]
     if limits != [None, None]:
         headers["timelimit"] = limits
@@ -51,6 +50,30 @@ def put(app, name, args, kwargs, options):
         headers=headers or None,
     )
     return AsyncResult(call_id, task_name=name)
+
+
+#: What a plain call of the outbox has no place for.
+_CANVAS = ("link", "link_error", "chain", "chord", "task_id", "exchange", "shadow", "stamped_headers")
+
+
+def _whole(app, name, args, kwargs, options):
+    """A call as a signature with everything that was said of it."""
+    options = {key: value for key, value in options.items() if value is not None}
+    for option in ("link", "link_error"):
+        if isinstance(options.get(option), dict):
+            options[option] = [options[option]]
+    for option in ("queue", "exchange"):
+        if option in options:
+            options[option] = getattr(options[option], "name", options[option])
+    if not options.get("exchange"):
+        options["queue"] = _queue(app, name, dict(options))
+    for option in ("eta", "expires"):
+        if isinstance(options.get(option), datetime.datetime):
+            options[option] = options[option].isoformat()
+    own = ("app", "producer", "connection", "serializer", "retry", "retry_policy", "chain_", "root_id")
+    options = {key: value for key, value in options.items() if key not in own}
+    fields = {"task": name, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": options}
+    return fields | {"subtask_type": None, "immutable": False}
 
 
 def _queue(app, name, options):
@@ -172,15 +195,23 @@ class Signature(dict):
         return signature
 
     def stamp(self, visitor=None, append_stamps=False, **stamps):
-        """Marks it."""
-        self["options"]["stamped_headers"] = sorted(
-            {*self["options"].get("stamped_headers", ()), *stamps}
-        )
-        self["options"].update(stamps)
+        """Marks it, and whatever a canvas has inside."""
+        if visitor is not None:
+            stamps = {**stamps, **(visitor.on_signature(self, **stamps) or {})}
+        named = stamps.pop("stamped_headers", stamps)
+        for inner in (*getattr(self, "tasks", ()), *filter(None, [getattr(self, "body", None)])):
+            inner.stamp(visitor, append_stamps, **stamps)
+        options = self["options"]
+        options["stamped_headers"] = sorted({*(options.get("stamped_headers") or ()), *named})
+        for name, value in stamps.items():
+            known = options.get(name) if append_stamps else None
+            options[name] = value if known is None else [known, value]
 
     def freeze(self, _id=None, **kwargs):
-        """The host gives ids when a call is made."""
-        raise NotSupported(f"freeze() of {self['task']}: the host gives the id when the call is made")
+        """Gives it an id now, which it keeps when it is sent."""
+        options = self["options"]
+        options["task_id"] = _id or options.get("task_id") or uuid()
+        return AsyncResult(options["task_id"], task_name=self["task"])
 
     def delay(self, *args, **kwargs):
         """Makes the call, if the running task succeeds."""
@@ -265,10 +296,9 @@ class chain(Signature):  # noqa: N801, Celery's name
         return self["kwargs"]["tasks"]
 
     def apply_async(self, args=None, kwargs=None, **options):
-        """Several calls cannot be linked from a task; one can be sent."""
-        if len(self.tasks) == 1:
-            return self.tasks[0].apply_async(args, kwargs, **options)
-        raise NotSupported(f"sending a chain of {len(self.tasks)} from a task: {_TOGETHER}")
+        """Sends the first, if the running task succeeds; the others follow one another."""
+        made = self.clone(args, None, **options)
+        return send(made)
 
     def __call__(self, *args, **kwargs):
         return self.apply_async(args, kwargs)
@@ -302,13 +332,7 @@ class group(Signature):  # noqa: N801, Celery's name
 
     def apply_async(self, args=None, kwargs=None, **options):
         """Sends all members, if the running task succeeds."""
-        group_id = uuid()
-        options = {**self["options"], **options}
-        results = [
-            task.apply_async(args, kwargs, **{**options, "group_id": group_id, "group_index": index})
-            for index, task in enumerate(self.tasks)
-        ]
-        return GroupResult(group_id, results)
+        return send(self.clone(args, None, **options))
 
     def __call__(self, *args, **kwargs):
         return self.apply_async(args, kwargs)
@@ -359,8 +383,11 @@ class chord(Signature):  # noqa: N801, Celery's name
         return self.apply_async(body=body, **options)
 
     def apply_async(self, args=(), kwargs=None, body=None, **options):
-        """A chord cannot be sent from a task: nobody would count its members."""
-        raise NotSupported(f"sending a chord from a task: {_TOGETHER}")
+        """Sends the header, if the running task succeeds; the body waits for all of it."""
+        made = self.clone(args, None, **options)
+        if body is not None:
+            made["kwargs"] = {**made["kwargs"], "body": maybe_signature(body).clone()}
+        return send(made)
 
     def __repr__(self):
         return f"chord({self.tasks!r}, {self.body!r})"
@@ -419,6 +446,14 @@ class chunks(Signature):  # noqa: N801, Celery's name
         return self.apply_async(**options)
 
 
+class StampingVisitor:
+    """Says what a signature is stamped with."""
+
+    def on_signature(self, sig, **headers):
+        """The stamps of this one."""
+        return {}
+
+
 def signature(varies, *args, app=None, **kwargs):
     """A call of a task, of a name, or from a dict."""
     if isinstance(varies, Signature):
@@ -461,6 +496,7 @@ maybe_subtask = maybe_signature
 
 __all__ = [
     "Signature",
+    "StampingVisitor",
     "chain",
     "chord",
     "chunks",

@@ -41,6 +41,9 @@ class TaskPredicate(CeleryError):
 class Retry(TaskPredicate):
     """The task is to be run again: `when` is seconds or a moment, `exc` the reason."""
 
+    #: What the next attempt has other than this one, a JSON text.
+    options = None
+
     def __init__(self, message=None, exc=None, when=None, is_eager=False, sig=None, **kwargs):
         self.message = message
         self.exc = None if isinstance(exc, str) else exc

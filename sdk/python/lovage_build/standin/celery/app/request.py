@@ -2,12 +2,20 @@
 
 from lovage import _json
 from lovage._host import host
+from lovage.exceptions import Unavailable
 
 #: Headers with a meaning of their own; all others are the caller's.
 _KNOWN = frozenset(
     "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr "
     "kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps compression "
     "redelivered celery_beat_task".split()
+)
+
+
+#: What the host is asked for only when a task asks.
+_ASKED = frozenset(
+    "callbacks errbacks chain chord reply_to correlation_id delivery_info properties hostname "
+    "group_index __dict__".split()
 )
 
 
@@ -54,12 +62,25 @@ class Context:
     timelimit = None
     utc = None
 
+    def __getattribute__(self, name):
+        if name in _ASKED:
+            # One question more for the host, and only when somebody wants to know.
+            own = object.__getattribute__(self, "__dict__")
+            if own.pop("_asking", False):
+                try:
+                    asked = _json.loads(host().request())
+                except Unavailable:
+                    # Its task is over: what was not asked then is not known.
+                    asked = {}
+                own.update({key: asked[key] for key in _ASKED if key in asked})
+        return object.__getattribute__(self, name)
+
     def __init__(self, *args, **kwargs):
         self.update(*args, **kwargs)
 
     def update(self, *args, **kwargs):
         """Sets fields."""
-        vars(self).update(*args, **kwargs)
+        object.__getattribute__(self, "__dict__").update(*args, **kwargs)
 
     def clear(self):
         """Forgets all fields."""
@@ -112,24 +133,12 @@ def of_attempt(task, args, kwargs):
         time_limit=task.time_limit if hard is None else hard,
         soft_time_limit=task.soft_time_limit if soft is None else soft,
         stamps=headers.get("stamps") or {},
-        correlation_id=attempt.task_id,
-        delivery_info={
-            "exchange": "",
-            "routing_key": attempt.queue,
-            "priority": 0,
-            "redelivered": attempt.redelivered,
-        },
-        properties={"correlation_id": attempt.task_id},
+        delivery_info={"exchange": "", "routing_key": attempt.queue, "redelivered": attempt.redelivered},
         headers=own or None,
         ignore_result=bool(headers.get("ignore_result") or task.ignore_result),
-        hostname="lovage",
         is_eager=False,
         called_directly=False,
-        callbacks=None,
-        errbacks=None,
-        chain=None,
-        chord=None,
-        reply_to=None,
         _protected=1,
+        _asking=True,
     )
     return request

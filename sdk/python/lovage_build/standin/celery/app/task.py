@@ -6,10 +6,18 @@ import random
 import sys
 
 from celery import _state, canvas, signals, states
-from celery.exceptions import Ignore, MaxRetriesExceededError, NotSupported, Reject, Retry
+from celery.exceptions import (
+    Ignore,
+    ImproperlyConfigured,
+    MaxRetriesExceededError,
+    NotSupported,
+    Reject,
+    Retry,
+)
 from celery.result import AsyncResult, EagerResult
 from celery.utils import uuid
 from lovage import _json
+from lovage._context import ctx
 from lovage._failures import failure, told, trace
 from lovage._host import host
 from lovage._running import Ended, ended
@@ -146,6 +154,10 @@ class Task:
             except Ignore as error:
                 state, end = states.IGNORED, error
                 return self._ignored(error)
+            except Ended as error:
+                # It was replaced: nothing of it ends.
+                state, end = states.IGNORED, error
+                raise
             except BaseException as error:
                 end = error
                 self._handle("on_failure", error)
@@ -169,7 +181,7 @@ class Task:
     def _with_autoretry(self, args, kwargs):
         try:
             return self.run(*args, **kwargs)
-        except (Ignore, Reject, Retry):
+        except (Ended, Ignore, Reject, Retry):
             raise
         except BaseException as error:
             if isinstance(error, tuple(self.dont_autoretry_for)):
@@ -187,23 +199,23 @@ class Task:
             self.retry(exc=error, **options)
 
     def _ignored(self, error):
-        """The contract has no end of which nobody is told, so it is the one that was set by hand."""
+        """Nobody is told of an end, unless one was set by hand."""
         state, meta = self._requests[0]._by_hand if self._requests else (None, None)
         if state == states.SUCCESS:
             return meta
-        reason = failure(error, with_trace=False)
         if state == states.FAILURE:
             known = meta if isinstance(meta, dict) else {}
             message = known.get("exc_message", [meta])
             message = message if isinstance(message, (list, tuple)) else [message]
             kind, module = known.get("exc_type", "Exception"), known.get("exc_module", "builtins")
-            reason = told(module, kind, message)
-        raise Ended("rejected", reason) from None
+            raise Ended("rejected", told(module, kind, message)) from None
+        raise Ended("ignored") from None
 
     def _retry_told(self, error):
         reason = failure(error.exc if error.exc is not None else error, with_trace=False)
         self._handle("on_retry", error.exc or error, error)
-        return Ended("retry", reason._replace(traceback=trace(error)), error.after_ms)
+        reason = reason._replace(traceback=trace(error))
+        return Ended("retry", reason, error.after_ms, error.options)
 
     # Asking to be run again.
 
@@ -225,6 +237,7 @@ class Task:
         most = self.max_retries if max_retries is None else max_retries
         retries = request.retries + 1
         own_args, own_kwargs = tuple(request.args or ()), dict(request.kwargs or {})
+        args, kwargs = self._given_anew(args, kwargs, own_args, own_kwargs)
         if most is not None and retries > most:
             if exc is not None:
                 _raise_with_context(exc)
@@ -235,27 +248,35 @@ class Task:
                 task_args=args,
                 task_kwargs=kwargs,
             )
-        self._same_call(args, own_args, kwargs, own_kwargs, options)
+        if args is not None and tuple(args) != own_args:
+            options["args"] = list(args)
+        if kwargs not in (None, own_kwargs):
+            options["kwargs"] = kwargs
+        if max_retries is not None:
+            options["max_retries"] = max_retries
         if eta is None and countdown is None:
             countdown = self.default_retry_delay
         error = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager)
         error.after_ms = _after_ms(eta, countdown)
+        error.options = _retry_options(options)
         if throw:
             raise error
         request._retry = error
         return error
 
-    def _same_call(self, args, own_args, kwargs, own_kwargs, options):
-        if (args is not None and tuple(args) != own_args) or kwargs not in (None, own_kwargs):
-            raise NotSupported(
-                f"{self.name}: retry() with other arguments; a retry is the same call again. Call the "
-                "task anew with apply_async() and return"
-            )
-        wrong = sorted(set(options) - {"ignore_result", "retries", "task_id", "serializer"})
-        if wrong:
-            raise NotSupported(
-                f"{self.name}: retry({wrong[0]}=…); a retry keeps its queue and its options"
-            )
+    def _given_anew(self, args, kwargs, own_args, own_kwargs):
+        """A parameter that a retry gives anew is given once, whichever way it was given before."""
+        parameters = inspect.signature(self.run).parameters
+        named = [name for name, it in parameters.items() if it.kind is it.POSITIONAL_OR_KEYWORD]
+        if args is not None and kwargs is None:
+            taken = named[: len(args)]
+            kwargs = {name: value for name, value in own_kwargs.items() if name not in taken}
+        elif kwargs is not None and args is None:
+            places = dict(zip(parameters, range(len(own_args)), strict=False))
+            args, kwargs = list(own_args), dict(kwargs)
+            for name in [name for name in kwargs if name in named and name in places]:
+                args[places[name]] = kwargs.pop(name)
+        return args, kwargs
 
     # What a subclass may say at each turn.
 
@@ -416,15 +437,24 @@ class Task:
         host().progress(state, _json.dumps(meta))
 
     def replace(self, sig):
-        """Cannot be: a task may not leave its id, its chain and its chord to another."""
-        raise NotSupported(
-            f"{self.name}: replace(); a task cannot hand its id and its links to another. Call the "
-            "other with delay() and return, or let the caller build a chain"
-        )
+        """Ends this attempt, and has a signature take its place: its id, its links, its chord."""
+        if not getattr(sig, "tasks", True) and sig.get("subtask_type") == "chain":
+            raise ImproperlyConfigured("Cannot replace with an empty chain")
+        return self.on_replace(sig)
+
+    def on_replace(self, sig):
+        """What a task class may have more to say of its replacement; this does it."""
+        if self.request.is_eager:
+            return sig.apply().get()
+        raise Ended("replaced", options=_json.dumps(sig))
 
     def add_to_chord(self, sig, lazy=False):
-        """Cannot be: what a chord waits for is its sender's to say."""
-        raise NotSupported(f"{self.name}: add_to_chord(); build the chord where it is sent")
+        """Sends one more member of the chord that this task is a member of."""
+        if lazy:
+            raise NotSupported(f"{self.name}: add_to_chord(lazy=True); the host sends it")
+        if not self.request.chord:
+            raise ValueError("Current task is not member of any chord")
+        return canvas.result_from_tuple(ctx.add_to_chord(sig))
 
     def send_event(self, type_, retry=True, retry_policy=None, **fields):
         """Celery's custom events have no place in the contract; a log line tells the same."""
@@ -489,7 +519,17 @@ def _after_ms(eta, countdown):
 
 def _rejected(error):
     reason = failure(error, with_trace=False)
-    return Ended("retry", reason, 0) if error.requeue else Ended("rejected", reason)
+    return Ended("requeued" if error.requeue else "rejected", reason)
+
+
+def _retry_options(options):
+    """What the next attempt has other than this one, as the contract names it; None for nothing."""
+    told = {}
+    for name, value in options.items():
+        if name not in ("retries", "task_id", "serializer", "throw") and value is not None:
+            value = getattr(value, "name", value)
+            told[name] = value.isoformat() if isinstance(value, datetime.datetime) else value
+    return _json.dumps(told) if told else None
 
 
 __all__ = ["Context", "ExceptionInfo", "Task"]

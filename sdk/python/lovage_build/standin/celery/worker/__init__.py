@@ -1,0 +1,1 @@
+"""Names that task files import from Celery's worker. Lovage is the worker."""
