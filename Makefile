@@ -86,6 +86,11 @@ chaos-sqlite:
 chaos-amqp:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker amqp
 
+.PHONY: chords
+chords: build ## Send 1,000 chords, members twice, workers killed: every body once.
+	@tests/tools/setup server python
+	@$(LOVAGE_PYTHON) tests/chaos/chords.py
+
 .PHONY: duplicates
 duplicates: build ## Ask for 10,000 keys ten times each: 10,000 runs, an answer for everybody.
 	@tests/tools/setup server python

@@ -125,3 +125,23 @@ def retry_once(self, delay_ms=100):
     if self.request.retries == 0:
         raise self.retry(countdown=delay_ms / 1000)
     return self.request.retries
+
+
+@app.task(name="canvas.send", bind=True)
+def send(self, canvas):
+    """Sends a signature and returns its result's tuple."""
+    return app.signature(canvas).apply_async().as_tuple()
+
+
+@app.task(name="canvas.replace", bind=True)
+def replace(self, canvas):
+    """Has a signature take this task's place."""
+    return self.replace(app.signature(canvas))
+
+
+@app.task(name="canvas.join", bind=True)
+def join(self, signatures):
+    """Adds each of these signatures to the chord that this task is a member of."""
+    for canvas in signatures:
+        self.add_to_chord(app.signature(canvas))
+    return len(signatures)

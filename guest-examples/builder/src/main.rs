@@ -17,8 +17,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// Crates that are built as components, and the file that each becomes.
-const COMPONENTS: [(&str, &str, &str); 4] = [
+const COMPONENTS: [(&str, &str, &str); 5] = [
     ("lovage-example-bench", "bench.wasm", "bench.wasm"),
+    ("lovage-example-canvas", "canvas.wasm", "canvas.wasm"),
     ("lovage-example-hello", "hello.wasm", "hello.wasm"),
     ("lovage-example-hostile", "hostile_tasks.wasm", "hostile-tasks.wasm"),
     ("lovage-example-shop", "shop.wasm", "shop.wasm"),

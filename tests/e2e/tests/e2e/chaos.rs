@@ -9,13 +9,13 @@ use crate::bed::{alone, together};
 #[test]
 fn on_redis_no_effect_is_lost_or_doubled_by_chaos() {
     let _machine = alone();
-    run(&["--smoke", "--broker", "redis"]);
+    run("chaos.py", &["--smoke", "--broker", "redis"]);
 }
 
 #[test]
 fn on_sqlite_no_effect_is_lost_or_doubled_by_chaos() {
     let _machine = alone();
-    run(&["--smoke", "--broker", "sqlite"]);
+    run("chaos.py", &["--smoke", "--broker", "sqlite"]);
 }
 
 #[test]
@@ -34,16 +34,26 @@ fn on_sqlite_a_thousand_keys_that_are_each_asked_for_ten_times_run_a_thousand_ti
     duplicated("sqlite");
 }
 
+#[test]
+fn bodies_of_chords_happen_once_though_members_come_twice_and_workers_die() {
+    let _machine = alone();
+    run("chords.py", &["--smoke"]);
+}
+
 fn duplicated(broker: &str) {
     let _machine = together();
-    run(&["--duplicated", "--tasks", "1000", "--lease", "10", "--broker", broker]);
+    let small = ["--duplicated", "--tasks", "1000", "--lease", "10", "--broker", broker];
+    run("chaos.py", &small);
 }
 
 /// Runs it to its end, which is good when it says so; it prints its seed.
-fn run(arguments: &[&str]) {
-    let script = paths::repository().join("tests/chaos/chaos.py");
+fn run(name: &str, arguments: &[&str]) {
+    let script = paths::repository().join("tests/chaos").join(name);
     let mut command = Command::new(paths::python());
-    command.arg(script).args(arguments).args(["--report", "/dev/null"]);
+    command.arg(script).args(arguments);
+    if name == "chaos.py" {
+        command.args(["--report", "/dev/null"]);
+    }
     command.env("LOVAGE_BIN", paths::lovage()).env("LOVAGE_GUESTS", paths::guests());
     command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("BROKER");
     let Output { status, stdout, stderr } = command.output().expect("a Python");

@@ -17,6 +17,7 @@
 
 mod bed;
 mod calls;
+mod canvas;
 mod chaos;
 mod coexistence;
 mod commands;
