@@ -96,6 +96,13 @@ duplicates: build ## Ask for 10,000 keys ten times each: 10,000 runs, an answer 
 	@tests/tools/setup server python
 	@for place in $(PLACES); do $(LOVAGE_PYTHON) tests/chaos/chaos.py --duplicated --broker $$place; done
 
+.PHONY: tenants
+tenants: build ## Measure tenants: quiet ones beside one that floods, and 1,000 with a module each.
+	@tests/tools/setup server python
+	@$(LOVAGE_PYTHON) tests/bench/tenants.py flood --quiet 0
+	@$(LOVAGE_PYTHON) tests/bench/tenants.py flood --quiet 200
+	@$(LOVAGE_PYTHON) tests/bench/tenants.py modules
+
 .PHONY: waits
 waits: build ## Measure a million calls that wait for tomorrow: memory, and how late others are.
 	@tests/tools/setup server python

@@ -203,11 +203,11 @@ impl FairShare {
         self.accounts.get(tenant).is_some_and(|account| account.waits)
     }
 
-    /// Whether somebody who waits would not be asked because its credit is used up, although so many
-    /// slots are free: then there is to be another plan before anyone rests.
+    /// Whether somebody who waits was not asked, although so many slots are free, because its credit
+    /// is used up or others were enough: then there is to be another plan before anyone rests.
     pub fn is_owed(&self, free: usize) -> bool {
         let only_idle = free <= self.reserve;
-        free > 0 && self.accounts.iter().any(|it| it.could_begin(only_idle) && it.credit_ns <= 0)
+        free > 0 && self.accounts.iter().any(|it| it.could_begin(only_idle))
     }
 
     /// Plans whom to ask when so many slots are free. Returns how many calls to ask for in all; none
@@ -222,9 +222,14 @@ impl FairShare {
         let turn = self.turn.checked_rem(self.accounts.len()).unwrap_or(0);
         let (before, from) = self.accounts.split_at_checked(turn).unwrap_or_default();
         for quiet in [true, false] {
+            let mut waiting = 0;
             for (tenant, account) in (turn..).zip(from).chain((0..).zip(before)) {
                 if account.waits == quiet || account.credit_ns <= 0 {
                     continue;
+                }
+                if waiting >= total.saturating_mul(2) {
+                    // Those who wait have enough, even if others are faster with half of it.
+                    break;
                 }
                 let most = match (only_idle, account.running) {
                     (false, _) => account.payable().min(total),
@@ -233,6 +238,7 @@ impl FairShare {
                 };
                 let most = most.min(account.room());
                 if most > 0 {
+                    waiting += if account.waits { most } else { 0 };
                     bids.push(Bid { tenant, most });
                 }
             }

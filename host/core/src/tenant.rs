@@ -8,6 +8,7 @@
 //! decides by it takes it from a [`TenantTable`] each time.
 
 mod capability;
+mod owners;
 mod queues;
 mod quotas;
 
@@ -23,6 +24,7 @@ pub use queues::{QueueGlob, QueueGlobError};
 pub use quotas::Quotas;
 
 use crate::QueueName;
+use owners::Owners;
 
 /// A tenant's name: 1 to 64 of `a-z 0-9 - _ .`, and no dot first. It is part of keys and of paths.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -181,10 +183,7 @@ impl Tenant {
 #[derive(Debug, Clone)]
 pub struct Tenants {
     by_id: HashMap<TenantId, Arc<Tenant>>,
-    /// Globs of whole names, which are most of them, and the owner of each.
-    exact: HashMap<QueueName, Arc<Tenant>>,
-    /// The other globs, the longest first.
-    globs: Vec<(QueueGlob, Arc<Tenant>)>,
+    owners: Owners,
     default: Arc<Tenant>,
 }
 
@@ -216,43 +215,27 @@ impl Tenants {
     /// When two have one name or could own one queue, or a weight is out of bounds.
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Result<Self, TenantsError> {
         let mut by_id: HashMap<TenantId, Arc<Tenant>> = HashMap::new();
-        let (mut exact, mut globs) = (HashMap::new(), Vec::<(QueueGlob, Arc<Tenant>)>::new());
+        let mut owners = Owners::default();
         for tenant in tenants {
             let tenant = Arc::new(tenant);
             if !(1..=WEIGHT_MAX).contains(&tenant.weight) {
                 return Err(TenantsError::Weight(tenant.id.clone(), tenant.weight));
             }
             for glob in &tenant.queues {
-                let (one, glob) = (tenant.id.clone(), glob.clone());
-                let shared = |owner: &Arc<Tenant>| TenantsError::Shared {
+                owners.enter(glob, &tenant).map_err(|owner| TenantsError::Shared {
                     one: owner.id.clone(),
-                    other: one.clone(),
+                    other: tenant.id.clone(),
                     glob: glob.clone(),
-                };
-                if glob.is_exact() {
-                    let before = exact.insert(QueueName::from(glob.as_str()), Arc::clone(&tenant));
-                    if let Some(owner) = before.filter(|owner| owner.id != tenant.id) {
-                        return Err(shared(&owner));
-                    }
-                } else {
-                    let same = globs.iter().find(|(other, _)| *other == glob);
-                    if let Some((_, owner)) = same.filter(|(_, owner)| owner.id != tenant.id) {
-                        return Err(shared(owner));
-                    }
-                    globs.push((glob, Arc::clone(&tenant)));
-                }
+                })?;
             }
             if let Some(before) = by_id.insert(tenant.id.clone(), tenant) {
                 return Err(TenantsError::Twice(before.id.clone()));
             }
         }
-        globs.sort_by(|(one, _), (other, _)| {
-            other.as_str().len().cmp(&one.as_str().len()).then_with(|| one.cmp(other))
-        });
         let id = TenantId::default();
         let default =
             Arc::clone(by_id.entry(id.clone()).or_insert_with(|| Arc::new(Tenant::new(id))));
-        Ok(Self { by_id, exact, globs, default })
+        Ok(Self { by_id, owners, default })
     }
 
     /// Who owns a queue: whoever names it, then whoever has the longest glob that fits, then the
@@ -261,8 +244,7 @@ impl Tenants {
         if self.is_alone() {
             return &self.default;
         }
-        let fits = || self.globs.iter().find(|(glob, _)| glob.matches(queue.as_str()));
-        self.exact.get(queue).or_else(|| fits().map(|(_, tenant)| tenant)).unwrap_or(&self.default)
+        self.owners.of(queue).unwrap_or(&self.default)
     }
 
     /// The tenant of this name.
@@ -294,8 +276,7 @@ impl Default for Tenants {
         let default = Arc::new(Tenant::new(TenantId::default()));
         Self {
             by_id: HashMap::from([(default.id.clone(), Arc::clone(&default))]),
-            exact: HashMap::new(),
-            globs: Vec::new(),
+            owners: Owners::default(),
             default,
         }
     }
@@ -344,12 +325,17 @@ mod tests {
         let tenants = Tenants::new([
             tenant("acme", &["acme.*", "shared"]),
             tenant("beta", &["acme.beta.*", "acme.one"]),
+            tenant("night", &["*.night", "*.beta.long*night"]),
         ])
         .unwrap();
         for (queue, owner) in [
             ("acme.x", "acme"),
             ("acme.beta.x", "beta"),
             ("acme.one", "beta"),
+            ("x.night", "night"),
+            ("acme.night", "night"),
+            ("acme.beta.night", "beta"),
+            ("acme.beta.long.night", "night"),
             ("shared", "acme"),
             ("celery", "default"),
             ("acme", "default"),

@@ -19,7 +19,7 @@ use crate::shares::Plan;
 const WAIT: Duration = Duration::from_millis(500);
 
 /// Deliveries that are taken in one round trip at most.
-const BATCH_MAX: usize = 256;
+pub(crate) const BATCH_MAX: usize = 256;
 
 /// What taking work needs.
 pub(crate) struct Consumer<'a> {
@@ -93,7 +93,7 @@ impl Consumer<'_> {
         stop: &CancellationToken,
     ) -> Result<(), PortError> {
         let shares = &self.pipeline.shares;
-        shares.plan(free.min(BATCH_MAX), self.slots().size(), plan);
+        shares.plan(free, self.slots().size(), plan);
         let Some(demand) = plan.demand() else {
             tokio::select! {
                 () = self.circumstances(free) => {}

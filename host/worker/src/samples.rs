@@ -1,12 +1,15 @@
-//! Jobs and verdicts for tests.
+//! Jobs, verdicts and a broker for tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_celery::{Accept, decode};
+use lovage_core::ports::{Broker, PortError};
 use lovage_core::{
-    Delivery, Digest, Failure, Job, Limits, Manifest, Message, Module, Receipt, RetryPolicy,
-    Settlement, TaskSpec, Tenant, TenantId, Timestamp, Verdict,
+    Delivery, Digest, Disposal, Failure, Job, Limits, Manifest, Message, Module, Publication,
+    QueueSource, Receipt, RetryPolicy, Settlement, TaskSpec, Tenant, TenantId, Timestamp, Verdict,
 };
 
 /// A call of `demo.add` that was retried so often.
@@ -51,5 +54,43 @@ pub(crate) fn retried(retries: u32, now: Timestamp, at: Timestamp) -> Verdict {
         key_is_explicit: false,
         settlement: Settlement::Retry { failure, at, options: None },
         at: now,
+    }
+}
+
+/// A broker without messages; it takes from every queue but `refused`.
+pub(crate) struct Nowhere;
+
+#[async_trait]
+impl Broker for Nowhere {
+    async fn receive(&self, _: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
+        tokio::time::sleep(wait).await;
+        Ok(Vec::new())
+    }
+
+    async fn publish(&self, _: &[Publication]) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn close(&self, batch: &[(Receipt, Disposal)]) -> Vec<Result<(), PortError>> {
+        batch.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn renew(&self) -> Result<Vec<Receipt>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn sweep(&self) -> Result<Duration, PortError> {
+        Ok(Duration::from_secs(5))
+    }
+
+    async fn take_from(&self, queues: &[QueueSource]) -> Result<(), PortError> {
+        if queues.iter().any(|source| source.queue.as_str() == "refused") {
+            return Err(PortError::permanent("taking from a queue", "access refused"));
+        }
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<(), PortError> {
+        Ok(())
     }
 }

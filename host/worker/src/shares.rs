@@ -12,6 +12,8 @@ use lovage_core::ports::{Demand, Share};
 use lovage_core::{Delivery, QueueName, QueueSource, Receipt, TenantId, Tenants, Usage};
 use tokio::sync::Notify;
 
+use crate::consumer::BATCH_MAX;
+
 /// Bytes of messages that may be in work; the last one taken may exceed it.
 const BYTES_MAX: u64 = 256 << 20;
 
@@ -93,7 +95,7 @@ impl Shares {
         let mut state = self.state();
         state.fair.resize(slots);
         state.tariff.slots = count(slots);
-        plan.total = state.fair.plan(free, &mut plan.bids);
+        plan.total = state.fair.plan(free, &mut plan.bids).min(BATCH_MAX);
         plan.bytes = BYTES_MAX.saturating_sub(state.bytes);
         plan.shares.clear();
         let share = |bid: &Bid| {
@@ -253,6 +255,18 @@ mod tests {
         let (_, mut queues) = asked(&shares, 16);
         queues.sort();
         assert_eq!(queues, ["[\"beta.one\"]", "[\"celery\", \"acme.one\", \"acme.two\"]"]);
+    }
+
+    #[test]
+    fn a_worker_with_more_slots_than_a_batch_asks_those_who_run_something_too() {
+        let shares = Shares::new(2);
+        shares.meet(&tenants(&[("a", "a")]), sources(&["a", "celery"]));
+        let mut plan = Plan::default();
+        for _ in 0..2 {
+            shares.plan(5_000, 8_000, &mut plan);
+            assert_eq!((plan.total, plan.shares.len()), (256, 2));
+            assert!(!shares.took(&plan, &[delivery("a", 1)], 4_999));
+        }
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! Calls that were parked because nobody knew their task, once somebody does.
 //!
-//! A worker looks at all that is parked when it starts and whenever its modules change, and every
-//! minute at what was parked since: while modules are rolled out, workers that do not have one yet park its calls again.
+//! A worker looks at all that is parked when it starts, whenever its modules change and whenever it joins
+//! a queue, and every minute at what was parked since: while modules are rolled out, workers that do not
+//! have one yet park its calls again.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::ports::{KeptMessages, PortError, Registry};
-use lovage_core::{Kept, KeptFilter, KeptId, KeptKind, QueueName, TenantTable, UNKNOWN_TASK};
+use lovage_core::{
+    Kept, KeptFilter, KeptId, KeptKind, QueueName, QueueSource, TenantTable, UNKNOWN_TASK,
+};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -16,7 +21,7 @@ use crate::operations::Sources;
 /// Between two looks.
 const ROUND: Duration = Duration::from_mins(1);
 
-/// Between two glances at whether a module came.
+/// Between two glances at whether a module or a queue came.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// Calls that go back to their queues together.
@@ -25,17 +30,18 @@ const BATCH_MAX: usize = 100;
 /// After a batch: no more than a thousand calls a second come back, beside those that are new.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Puts parked calls of the worker's queues back as soon as the registry has their task. Never returns: it
-/// runs beside a worker, and is dropped with it.
+/// Puts parked calls of the queues that are taken from back as soon as the registry has their task.
+/// Never returns: it runs beside a worker, and is dropped with it.
 pub async fn unpark(
     kept: &dyn KeptMessages,
     registry: &dyn Registry,
     tenants: &TenantTable,
     sources: &Sources,
 ) -> Infallible {
-    let (mut looked_at, mut generation) = (None, registry.generation());
+    let mut looked_at = None;
+    let (mut taken, mut generation) = (sources.now(), registry.generation());
     loop {
-        let queues: Vec<_> = sources.now().iter().map(|source| source.queue.clone()).collect();
+        let queues = taken.iter().map(|source| source.queue.clone()).collect();
         match look(kept, &is_known(registry, tenants), &queues, &mut looked_at).await {
             Ok(0) => {}
             Ok(calls) => info!(calls, "Put parked calls back whose tasks are known now"),
@@ -45,12 +51,16 @@ pub async fn unpark(
             }
         }
         let end = Instant::now() + ROUND;
-        while registry.generation() == generation && Instant::now() < end {
+        let is_same = |taken: &Arc<[QueueSource]>, generation| {
+            Arc::ptr_eq(&sources.now(), taken) && registry.generation() == generation
+        };
+        while is_same(&taken, generation) && Instant::now() < end {
             tokio::time::sleep(GLANCE).await;
         }
-        if registry.generation() != generation {
+        if !is_same(&taken, generation) {
             // Somebody may know now what nobody knew: look at all again.
-            (looked_at, generation) = (None, registry.generation());
+            looked_at = None;
+            (taken, generation) = (sources.now(), registry.generation());
         }
     }
 }
@@ -69,7 +79,7 @@ fn is_known(registry: &dyn Registry, tenants: &TenantTable) -> impl Fn(&Kept) ->
 async fn look(
     kept: &dyn KeptMessages,
     is_known: &(dyn Fn(&Kept) -> bool + Sync),
-    queues: &[QueueName],
+    queues: &BTreeSet<QueueName>,
     last: &mut Option<KeptId>,
 ) -> Result<usize, PortError> {
     let filter = KeptFilter {
@@ -108,12 +118,11 @@ mod tests {
     use lovage_core::ports::{KeptMessages, PortError};
     use lovage_core::{
         Digest, Kept, KeptEntry, KeptFilter, KeptId, KeptKind, KeptPage, Manifest, Module,
-        TenantTable, Timestamp,
+        QueueSource, TenantTable, Timestamp,
     };
 
     use super::{is_known, look, unpark};
-    use crate::Modules;
-    use crate::operations::Sources;
+    use crate::{Modules, Sources};
 
     /// Kept messages in memory, told two at a time; numbered from 1.
     #[derive(Default)]
@@ -194,7 +203,8 @@ mod tests {
         let mut last = None;
         let tenants = TenantTable::default();
         let known = is_known(&modules, &tenants);
-        let mut round = async || look(&kept, &known, &["q".into()], &mut last).await.unwrap();
+        let mut round =
+            async || look(&kept, &known, &["q".into()].into(), &mut last).await.unwrap();
         assert_eq!((round().await, round().await), (2, 0));
         kept.keep(KeptKind::Parked, "unknown-task", "new", "q");
         assert_eq!(round().await, 1);
@@ -206,11 +216,32 @@ mod tests {
         let (kept, modules) = (Memory::default(), modules());
         kept.keep(KeptKind::Parked, "unknown-task", "new", "q");
         *kept.broken.lock().unwrap() = true;
-        let sources = Sources::new(["q".into()]);
-        let tenants = TenantTable::default();
+        let (tenants, sources) = (TenantTable::default(), Sources::new(["q".into()]));
         let running = unpark(&kept, &modules, &tenants, &sources);
         let time = std::time::Duration::from_secs(61);
         tokio::time::timeout(time, running).await.unwrap_err();
+        assert_eq!(*kept.replayed.lock().unwrap(), ["1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_parked_of_a_queue_comes_back_when_the_queue_is_joined() {
+        let (kept, modules) = (Memory::default(), modules());
+        kept.keep(KeptKind::Parked, "unknown-task", "new", "later");
+        let (tenants, sources) = (TenantTable::default(), Sources::new(["q".into()]));
+        let joining = async {
+            let second = std::time::Duration::from_secs(1);
+            // because nothing is to happen until then, by a clock that is not the world's
+            tokio::time::sleep(second * 3).await;
+            assert!(kept.replayed.lock().unwrap().is_empty());
+            let later = QueueSource::named("later".into());
+            sources.join(&crate::samples::Nowhere, vec![later]).await.unwrap();
+            // because a glance is a second away
+            tokio::time::sleep(second * 2).await;
+        };
+        tokio::select! {
+            never = unpark(&kept, &modules, &tenants, &sources) => match never {},
+            () = joining => {}
+        }
         assert_eq!(*kept.replayed.lock().unwrap(), ["1"]);
     }
 }

@@ -47,9 +47,10 @@ impl Sources {
         let count = self.queues.len().max(1);
         let turn = rotation.checked_rem(queues.len()).unwrap_or(0);
         let (before, after) = queues.split_at_checked(turn).unwrap_or_default();
-        let places = || after.iter().chain(before).filter_map(|queue| self.places.get(queue));
+        let in_turn = after.iter().chain(before);
+        let places: Vec<_> = in_turn.filter_map(|queue| self.places.get(queue)).collect();
         let steps = self.lists.chunks(count);
-        steps.flat_map(|step| places().filter_map(|place| step.get(*place))).collect()
+        steps.flat_map(|step| places.iter().filter_map(|place| step.get(**place))).collect()
     }
 }
 

@@ -57,9 +57,11 @@ impl Sources {
         let _turn = self.changing.lock().await;
         let mut wanted = self.now().to_vec();
         let known: BTreeSet<_> = wanted.iter().map(|it| it.queue.clone()).collect();
-        self.state().left.retain(|left| new.iter().all(|it| it.queue != *left));
+        let joined: BTreeSet<_> = new.iter().map(|it| it.queue.clone()).collect();
         wanted.extend(new.into_iter().filter(|it| !known.contains(&it.queue)));
-        self.change(broker, wanted).await
+        self.change(broker, wanted).await?;
+        self.state().left.retain(|left| !joined.contains(left));
+        Ok(())
     }
 
     /// Takes nothing more from this queue, until somebody asks for it.
@@ -88,5 +90,38 @@ impl Sources {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lovage_core::QueueSource;
+
+    use super::Sources;
+    use crate::samples::Nowhere;
+
+    fn named(queues: &[&str]) -> Vec<QueueSource> {
+        queues.iter().map(|queue| QueueSource::named((*queue).into())).collect()
+    }
+
+    #[tokio::test]
+    async fn queues_are_joined_once_and_one_that_was_left_is_known_as_such() {
+        let sources = Sources::new(["a".into()]);
+        sources.join(&Nowhere, named(&["a", "b", "c"])).await.unwrap();
+        assert_eq!(*sources.now(), named(&["a", "b", "c"]));
+        sources.leave(&Nowhere, "b".into()).await.unwrap();
+        assert_eq!(*sources.now(), named(&["a", "c"]));
+        assert!(sources.was_left(&"b".into()) && !sources.was_left(&"c".into()));
+        sources.join(&Nowhere, named(&["b"])).await.unwrap();
+        assert_eq!(*sources.now(), named(&["a", "c", "b"]));
+        assert!(!sources.was_left(&"b".into()), "somebody asked for it again");
+    }
+
+    #[tokio::test]
+    async fn nothing_changes_when_the_broker_refuses_a_queue() {
+        let sources = Sources::new(["a".into()]);
+        let before = sources.now();
+        sources.join(&Nowhere, named(&["b", "refused"])).await.unwrap_err();
+        assert!(std::sync::Arc::ptr_eq(&before, &sources.now()));
     }
 }

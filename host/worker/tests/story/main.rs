@@ -47,6 +47,13 @@ async fn a_task_whose_breaker_is_open_is_handed_back_without_being_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_arguments_do_not_fit_never_starts_a_guest() {
+    let stage = Stage::new([]);
+    stage.deliver(&envelope("demo.typed", "1", "{}")).await;
+    assert_eq!(stage.story(), ["result FAILURE", "keep Dead"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_task_is_parked_and_its_caller_told() {
     let stage = Stage::new([]);
     stage.deliver(&envelope("demo.nobody", "1", "{}")).await;

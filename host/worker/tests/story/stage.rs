@@ -86,7 +86,9 @@ impl Stage {
             Arc::new(Services::new(Arc::clone(&world) as _, ledger.clone(), Arc::clone(&clock)));
         let modules = Modules::default();
         let text = r#"{"v":1,"module":"demo","tasks":[{"name":"demo.add"},{"name":"demo.stuck"},
-            {"name":"demo.guarded","breaker":{"min_calls":1}}]}"#;
+            {"name":"demo.guarded","breaker":{"min_calls":1}},
+            {"name":"demo.typed","params":["a","b"],"input_schema":
+            {"properties":{"a":{"type":"integer"},"b":{"type":"string"}}}}]}"#;
         let module = Module {
             digest: Digest::from_bytes([1; 32]),
             manifest: Manifest::parse(text).unwrap(),
