@@ -102,6 +102,18 @@ impl Shutdown {
         }
     }
 
+    /// Goes through with something that a worker cannot go on without: an error ends it at once.
+    async fn at_error(
+        self,
+        vital: impl Future<Output = Result<(), PortError>>,
+    ) -> Result<(), PortError> {
+        let ended = vital.await;
+        if ended.is_err() {
+            self.cold();
+        }
+        ended
+    }
+
     /// Waits for the jobs, ends those that take too long, and returns how many these were.
     async fn drain(&self, jobs: &TaskTracker, long_enough: Duration, end: impl Fn()) -> usize {
         jobs.close();
@@ -179,16 +191,7 @@ impl Worker {
         });
         let jobs = TaskTracker::new();
         let _settling = AbortOnDropHandle::new(tokio::spawn(settling));
-        let claiming = {
-            let shutdown = shutdown.clone();
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let refused = claiming.await;
-                if refused.is_err() {
-                    shutdown.cold();
-                }
-                refused
-            }))
-        };
+        let claiming = AbortOnDropHandle::new(tokio::spawn(shutdown.clone().at_error(claiming)));
         let _keeping = AbortOnDropHandle::new(tokio::spawn(hold(Keeping {
             broker: Arc::clone(&ports.broker),
             ledger: ports.ledger.clone(),

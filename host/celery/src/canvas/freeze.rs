@@ -86,7 +86,9 @@ fn unrolled(header: Vec<Node>) -> Vec<Node> {
         match node.kind {
             Kind::Group(members) => {
                 let args = node.args;
-                with_args(members, &args).into_iter().for_each(|it| stack.push_front(it));
+                for member in with_args(members, &args) {
+                    stack.push_front(member);
+                }
             }
             kind => flat.push(Node { kind, ..node }),
         }
