@@ -52,13 +52,26 @@ pub(crate) struct Rabbit {
     queue_type: &'static str,
     /// Whether results are replies.
     replies: bool,
+    /// Where everything else is instead of the Redis: a folder for one SQLite file.
+    folder: Option<TempDir>,
 }
 
 impl Place {
     pub(crate) fn rabbit(queue_type: &'static str, replies: bool) -> Self {
         let (server, store) = (rabbit_server(), RedisServer::start());
         let url = server.url();
-        Self::Rabbit(Box::new(Rabbit { _server: server, url, store, queue_type, replies }))
+        let folder = None;
+        let rabbit = Rabbit { _server: server, url, store, queue_type, replies, folder };
+        Self::Rabbit(Box::new(rabbit))
+    }
+
+    /// RabbitMQ, with results and everything else that it does not keep in a SQLite file.
+    pub(crate) fn rabbit_beside_a_file() -> Self {
+        let mut place = Self::rabbit("classic", false);
+        if let Self::Rabbit(rabbit) = &mut place {
+            rabbit.folder = Some(tempfile::tempdir().expect("a folder"));
+        }
+        place
     }
 
     pub(crate) fn redis() -> Self {
@@ -82,9 +95,11 @@ impl Place {
     pub(crate) fn backend(&self) -> String {
         match self {
             Self::Rabbit(rabbit) if rabbit.replies => "rpc://".to_owned(),
-            Self::Rabbit(rabbit) => rabbit.store.url(1),
+            Self::Rabbit(rabbit) => {
+                rabbit.folder.as_ref().map_or_else(|| rabbit.store.url(1), file_of_results)
+            }
             Self::Redis(server) => server.url(1),
-            Self::Sqlite(folder) => format!("db+sqlite:///{}/queue.db", folder.path().display()),
+            Self::Sqlite(folder) => file_of_results(folder),
         }
     }
 
@@ -108,7 +123,10 @@ impl Place {
     pub(crate) fn with_store(&self, worker: LovageCommand) -> LovageCommand {
         match self {
             Self::Rabbit(rabbit) => worker
-                .env("LOVAGE_LEDGER_URL", rabbit.store.url(0))
+                .env(
+                    "LOVAGE_LEDGER_URL",
+                    rabbit.folder.as_ref().map_or_else(|| rabbit.store.url(0), file_of_results),
+                )
                 .env("LOVAGE_TASK__DEFAULT_QUEUE_TYPE", rabbit.queue_type),
             Self::Redis(_) | Self::Sqlite(_) => worker,
         }
@@ -212,6 +230,10 @@ impl Place {
         let number: i64 = file.query_row(query, [], |row| row.get(0)).expect("a number");
         number.try_into().expect("a count")
     }
+}
+
+fn file_of_results(folder: &TempDir) -> String {
+    format!("db+sqlite:///{}/queue.db", folder.path().display())
 }
 
 /// Runs a script beside this crate to its end.

@@ -46,6 +46,18 @@ fn on_a_quorum_queue_results_are_in_redis() {
 }
 
 #[test]
+fn on_a_classic_queue_results_are_in_a_database_and_everything_else_beside_them() {
+    let _machine = together();
+    let place = Place::rabbit_beside_a_file();
+    let worker = place.worker(&["-c", "4"]);
+    for case in ["add", "failure", "countdown", "retry", "many"] {
+        println!("{case}");
+        judge(case, &place.see(case, &[]));
+    }
+    assert!(worker.terminate().success(), "the worker ends well");
+}
+
+#[test]
 fn beside_a_celery_worker_on_a_quorum_queue_every_call_is_done_once_by_either() {
     const CALLS: usize = 400;
     let _machine = together();
