@@ -406,16 +406,16 @@ pub async fn sessions_side_by_side_share_a_queue_without_doubles(rig: &impl Brok
 }
 
 /// A backlog is a matter of time, not of memory or of luck.
-pub async fn a_backlog_of_a_hundred_thousand_is_drained_in_order(rig: &impl BrokerRig) {
-    const MESSAGES: usize = 100_000;
+pub async fn a_backlog_of_a_hundred_thousand_is_drained_in_order<R: BrokerRig>(rig: &R) {
+    let messages = R::BACKLOG;
     let session = rig.session(&[QUEUE], LONG_LEASE).await;
-    let sent: Vec<_> = (0..MESSAGES).map(|number| publication(number, None)).collect();
+    let sent: Vec<_> = (0..messages).map(|number| publication(number, None)).collect();
     for some in sent.chunks(1_000) {
         session.publish(some).await.expect("published");
     }
-    assert_eq!(rig.waiting(QUEUE).await, MESSAGES);
+    assert_eq!(rig.waiting(QUEUE).await, messages);
     let mut count = 0;
-    while count < MESSAGES {
+    while count < messages {
         let got = session.receive(500, PATIENCE).await.expect("received");
         assert!(!got.is_empty() && got.len() <= 500, "{count} received, then {}", got.len());
         for one in &got {

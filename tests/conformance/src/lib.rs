@@ -60,6 +60,9 @@ pub trait BrokerRig: Sized + Send + Sync + 'static {
     /// How the transport orders by priority; kombu's SQL tables do not.
     const PRIORITIES: Priorities;
 
+    /// How long a backlog is tried with.
+    const BACKLOG: usize = 100_000;
+
     /// Whether the server delivers before anybody asks.
     const DELIVERS_AHEAD: bool = false;
 

@@ -1,6 +1,7 @@
 //! A real server that tests share, each in a virtual host of its own, and what they do behind the
 //! adapter's back.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     const PRIORITIES: Priorities;
     /// Whether what is returned goes to the front.
     const RETURNED_IS_NEXT: bool;
+    /// How long a backlog is tried with.
+    const BACKLOG: usize;
     /// How often a message of which it counts so many deliveries says it was delivered.
     fn counted(deliveries: u32) -> u32;
 }
@@ -65,6 +68,7 @@ impl Kind for Classic {
     const SETTINGS: &'static str = "x-max-priority=9";
     const PRIORITIES: Priorities = Priorities::HighFirst;
     const RETURNED_IS_NEXT: bool = true;
+    const BACKLOG: usize = 100_000;
 
     fn counted(deliveries: u32) -> u32 {
         deliveries.min(2)
@@ -76,6 +80,8 @@ impl Kind for Quorum {
     const PRIORITIES: Priorities = Priorities::None;
     // They have no delivery limit here: without one, the server puts what is returned at the end.
     const RETURNED_IS_NEXT: bool = false;
+    // It is the adapter that is tried, and it knows no difference; this server is slower.
+    const BACKLOG: usize = 10_000;
 
     fn counted(deliveries: u32) -> u32 {
         deliveries
@@ -136,6 +142,8 @@ pub(crate) struct Rig<K, S> {
     pub(crate) url: String,
     pub(crate) store: S,
     producer: Channel,
+    /// Queues that were made.
+    sent_to: tokio::sync::Mutex<HashSet<String>>,
     _connection: Connection,
     _server: Option<Arc<RabbitServer>>,
     kind: PhantomData<K>,
@@ -148,7 +156,9 @@ impl<K: Kind, S: Store> Rig<K, S> {
         let connection = Connection::connect(&url, properties).await.unwrap();
         let producer = connection.create_channel().await.unwrap();
         producer.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { url, store, producer, _connection: connection, _server: None, kind: PhantomData }
+        let sent_to = tokio::sync::Mutex::default();
+        let kind = PhantomData;
+        Self { url, store, producer, sent_to, _connection: connection, _server: None, kind }
     }
 
     pub(crate) fn options(&self, queues: &[&str], lease: Duration) -> AmqpBrokerOptions {
@@ -185,6 +195,7 @@ impl<K: Kind, S: Store> BrokerRig for Rig<K, S> {
     const PRIORITIES: Priorities = K::PRIORITIES;
     const RELEASED_IS_NEXT: bool = K::RETURNED_IS_NEXT;
     const DELIVERS_AHEAD: bool = true;
+    const BACKLOG: usize = K::BACKLOG;
 
     async fn connected(&self, session: &dyn Broker, queues: &[&str]) {
         let nothing = Demand { shares: &[], most: 1, bytes: 1 };
@@ -215,7 +226,10 @@ impl<K: Kind, S: Store> BrokerRig for Rig<K, S> {
     }
 
     async fn send(&self, queue: &str, priority: u8, message: Bytes) {
-        self.declared(queue).await;
+        let is_new = self.sent_to.lock().await.insert(queue.to_owned());
+        if is_new {
+            self.declared(queue).await;
+        }
         let properties =
             BasicProperties::default().with_delivery_mode(2).with_priority(priority.min(9));
         let options = BasicPublishOptions { mandatory: true, immediate: false };
