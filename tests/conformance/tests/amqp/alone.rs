@@ -11,7 +11,7 @@ use lovage_conformance::broker::{
     acknowledge, bytes_of, envelope, names, publication, receive_exactly,
 };
 use lovage_conformance::{BrokerRig, LONG_LEASE};
-use lovage_core::ports::Broker;
+use lovage_core::ports::{Broker, Demand, Share};
 use lovage_core::{Delivery, Disposal, Publication};
 use lovage_test_support::Proxy;
 
@@ -46,6 +46,26 @@ async fn no_more_is_delivered_ahead_than_there_are_slots() {
     assert_eq!((names(&next), rig.waiting("celery").await), (vec!["2".to_owned()], 2));
     // Somebody gave it two slots more.
     assert_eq!(names(&receive_exactly(&*session, 2).await), ["3", "4"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_and_was_not_asked_for_is_covered_by_no_acknowledgement() {
+    let rig = Any::start().await;
+    for number in 0..10 {
+        rig.send("first", 0, envelope(&format!("first {number}"))).await;
+        rig.send("second", 0, envelope(&format!("second {number}"))).await;
+    }
+    let session = rig.session(&["first", "second"], LONG_LEASE).await;
+    rig.connected(&*session, &["first", "second"]).await;
+    let shares = [Share { queues: ["second".into()].into(), most: 10 }];
+    let demand = Demand { shares: &shares, most: 10, bytes: 1 << 20 };
+    let got = session.take(&demand).await.unwrap();
+    assert_eq!(got.len(), 10);
+    acknowledge(&*session, &got).await;
+    session.leave().await.unwrap();
+    let again = rig.session(&["first", "second"], LONG_LEASE).await;
+    assert_eq!(receive_exactly(&*again, 10).await.len(), 10);
+    assert!(again.receive(1, Duration::from_millis(300)).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
