@@ -65,6 +65,7 @@ def large(app, mebibytes):
         return {"raised": type(error).__name__, "text": str(error)[:200]}
 
 
+@case
 def waiting(app, queue) -> int:
     """How many messages a queue has; none if it is not there."""
     with app.connection_for_read() as link:
