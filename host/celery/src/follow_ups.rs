@@ -101,8 +101,15 @@ impl Source<'_> {
     /// to follow it.
     pub(crate) fn replacement(&self, signature: &Json, leaving: &mut FollowUps) {
         let Ok(mut node) = Node::parse(signature.as_part()) else { return };
-        if matches!(node.kind, Kind::Group(_)) {
-            node = into_chord(node);
+        match &mut node.kind {
+            Kind::Group(_) => node = into_chord(node),
+            // What follows the task follows all of the group at the chain's end.
+            Kind::Chain(links)
+                if matches!(links.last(), Some(Node { kind: Kind::Group(_), .. })) =>
+            {
+                links.push(accumulate());
+            }
+            _ => {}
         }
         let links = &self.invocation.links;
         for (name, link) in [("link", &links.callbacks), ("link_error", &links.errbacks)] {
@@ -281,10 +288,15 @@ fn parts(list: &Json) -> Vec<Json> {
     parts
 }
 
+/// What makes one result of a group's.
+fn accumulate() -> Node {
+    Node::call("celery.accumulate", crate::opened::written("{\"index\": 0}".into()))
+}
+
 /// A group that takes a call's place: its results come together under the call's id.
 fn into_chord(group: Node) -> Node {
     let Kind::Group(header) = group.kind else { return group };
-    let body = Node::call("celery.accumulate", crate::opened::written("{\"index\": 0}".into()));
+    let body = accumulate();
     let mut options = group.options;
     options.remove("task_id");
     Node {

@@ -131,6 +131,12 @@ class Signature(dict):
             return self[name]
         raise AttributeError(name)
 
+    def __setattr__(self, name, value):
+        if name in ("task", "args", "kwargs", "options", "subtask_type", "immutable"):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
+
     @property
     def app(self):
         """The app it belongs to."""
