@@ -23,7 +23,7 @@ export BROKER
 
 .PHONY: help
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: ## Install what is missing: Rust's targets, redis-server, Python with Celery.
@@ -90,6 +90,11 @@ chaos-amqp:
 chords: build ## Send 1,000 chords, members twice, workers killed: every body once.
 	@tests/tools/setup server python
 	@$(LOVAGE_PYTHON) tests/chaos/chords.py
+
+.PHONY: celery-suite
+celery-suite: build ## Run Celery's own integration tests against a Lovage worker.
+	@tests/tools/setup server python componentize
+	@$(LOVAGE_PYTHON) tests/celery-suite/suite.py
 
 .PHONY: duplicates
 duplicates: build ## Ask for 10,000 keys ten times each: 10,000 runs, an answer for everybody.
