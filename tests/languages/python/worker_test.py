@@ -102,6 +102,9 @@ def calls(demo):
         "run-eta-past": lambda: d.add.apply_async((1, 2), eta=past),
         "run-expired": lambda: d.add.apply_async((1, 2), expires=past),
         "run-spawn": lambda: d.spawn.delay(),
+        "run-ignore": lambda: d.ignore.delay(),
+        "run-reject-requeue": lambda: d.reject_requeue.delay(),
+        "run-swap-chain": lambda: chain(d.swap_chain.s(5), d.add.s(1000)).apply_async(),
         "run-whoami": lambda: d.whoami.apply_async(
             headers={"tenant": "acme"}, link=d.mul.s(2), expires=3600
         ),
