@@ -77,6 +77,14 @@ fn every_form_of_canvas_comes_to_what_celery_makes_of_it() {
 }
 
 #[test]
+fn over_rabbitmq_every_form_of_canvas_comes_to_what_celery_makes_of_it() {
+    let _machine = together();
+    let place = Place::rabbit("classic", false);
+    let worker = place.worker(&["-c", "4"]);
+    judge(&place, &[&worker]);
+}
+
+#[test]
 fn chords_whose_results_are_in_a_database_are_unlocked_by_asking() {
     let _machine = together();
     let place = Place::sqlite();
