@@ -239,8 +239,17 @@ impl<K: Kind, S: Store> BrokerRig for Rig<K, S> {
         assert_eq!(confirmed, lapin::Confirmation::Ack(None));
     }
 
+    /// What the server counts, when it has come to rest.
     async fn waiting(&self, queue: &str) -> usize {
-        self.declared(queue).await as usize
+        let mut count = self.declared(queue).await;
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await; // because counts follow events
+            let again = self.declared(queue).await;
+            if again == count {
+                return count as usize;
+            }
+            count = again;
+        }
     }
 
     fn as_sent(&self, shown: Bytes) -> Bytes {
