@@ -23,6 +23,8 @@ from celery import Celery  # noqa: E402
 
 LANGUAGES = json.loads((HERE / "languages.json").read_text())
 README = places.REPOSITORY / "sdk/README.md"
+# What arguments that do not fit become: with a schema before anything is started, else in the guest.
+REFUSED = ("ArgumentsInvalid", "TypeError")
 BEGIN, END = "<!-- the suite writes this table -->\n", "<!-- to here -->\n"
 
 
@@ -128,12 +130,16 @@ class Language(unittest.TestCase):
 class Sdk:
     """What a module with an SDK does."""
 
-    @feature("arguments by position and by name; what does not fit is a `TypeError`")
+    @feature("arguments by position and by name; what does not fit is `ArgumentsInvalid`, or a `TypeError`")
     def test_arguments(self):
         self.assertEqual([self.value("add", 2, 3), self.value("add", 2, y=3)], [5, 5])
-        self.assertIsInstance(self.raised("add", 2)[0], TypeError)
-        self.assertIsInstance(self.raised("add", 2, 3, 4)[0], TypeError)
-        self.assertIsInstance(self.raised("add", 2, y=3, z=4)[0], TypeError)
+        self.assertIn(self.refused("add", 2), REFUSED)
+        self.assertIn(self.refused("add", 2, 3, 4), REFUSED)
+        self.assertIn(self.refused("add", 2, y=3, z=4), REFUSED)
+
+    def refused(self, name, *args, **kwargs):
+        """The name of the class of what a caller gets raised."""
+        return type(self.raised(name, *args, **kwargs)[0]).__name__
 
     @feature("every JSON value as it came: integers of any size, unicode, kombu's typed values")
     def test_values(self):
@@ -234,7 +240,7 @@ class Sdk:
         self.assertEqual(self.value("typed", {"sku": "a", "count": 3}), 3)
         self.assertEqual(self.value("typed", {"sku": "a"}, note="b"), 1)
         error, _ = self.raised("typed", {"sku": 7})
-        self.assertIsInstance(error, TypeError)
+        self.assertIn(type(error).__name__, REFUSED)
         self.assertRegex(str(error), r"\b(item|sku)\b")
 
     @feature("a manifest with parameters, documentation and limits")

@@ -5,6 +5,9 @@
 //! come from whoever uploads modules, and are checked here, in the worker: so patterns are matched in
 //! linear time, references lead nowhere outside, and a schema of more than [`NODES_MAX`] parts, or
 //! one that refers to itself, is refused when its module is loaded.
+//!
+//! Celery sends values that JSON Schema has no words for: `NaN`, numbers beyond a double's range, lone
+//! surrogates. Calls with one of these are the guest's to check, as every SDK does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,7 +61,8 @@ impl Schemas {
             Err(error) => wrong(error.to_string()),
             Ok(None) => None,
             Ok(Some(validator)) => {
-                let named = match named(&resolved.task, invocation) {
+                let (args, kwargs) = values(invocation)?;
+                let named = match named(&resolved.task, args, kwargs) {
                     Ok(named) => named,
                     Err(message) => return wrong(message),
                 };
@@ -85,12 +89,14 @@ impl Schemas {
     }
 }
 
+/// The arguments by place and by name, if a schema can be asked about all of them.
+fn values(invocation: &Invocation) -> Option<(Vec<Value>, Map<String, Value>)> {
+    let args = serde_json::from_str(invocation.args.as_str()).ok()?;
+    Some((args, serde_json::from_str(invocation.kwargs.as_str()).ok()?))
+}
+
 /// The arguments as one object.
-fn named(task: &TaskSpec, invocation: &Invocation) -> Result<Value, String> {
-    let told = |error: serde_json::Error| error.to_string();
-    let args: Vec<Value> = serde_json::from_str(invocation.args.as_str()).map_err(told)?;
-    let kwargs: Map<String, Value> =
-        serde_json::from_str(invocation.kwargs.as_str()).map_err(told)?;
+fn named(task: &TaskSpec, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Value, String> {
     let count = args.len();
     if count > task.params.len() {
         return Err(format!("takes {} arguments, {count} were given by place", task.params.len()));
@@ -195,6 +201,9 @@ mod tests {
         };
         assert_eq!(failure(schema(), r#"[1, {"c": ["x"]}]"#, "{}"), None);
         assert_eq!(failure(schema(), "[1]", r#"{"b": {}}"#), None);
+        for odd in ["NaN", "1e999", r#""\ud800""#] {
+            assert_eq!(failure(schema(), &format!("[{odd}, {{}}]"), "{}"), None);
+        }
         for (args, kwargs, where_) in [
             (r#"["1", {}]"#, "{}", "arguments/a: "),
             (r#"[1, {"c": ["x", 2]}]"#, "{}", "arguments/b/c/1: "),
