@@ -113,6 +113,11 @@ waits: build ## Measure a million calls that wait for tomorrow: memory, and how 
 	@tests/tools/setup server python
 	@for place in $(PLACES); do $(LOVAGE_PYTHON) tests/bench/waits.py --broker $$place; done
 
+.PHONY: story
+story: build ## Push, try, promote and roll back a module under load, a minute each (PHASE=seconds).
+	@tests/tools/setup server python
+	LOVAGE_PHASE_SECONDS=$(or $(PHASE),60) cargo test $(RELEASE) -p lovage-e2e --test api story::a_version
+
 .PHONY: fmt
 fmt: ## Format all Rust sources.
 	@tests/tools/setup rust

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::backlog::Backlog;
 use crate::events::TaskEvent;
 use crate::rates::Rates;
 
@@ -109,6 +110,7 @@ pub struct Api {
     pub(crate) worker: Arc<dyn Fn() -> WorkerState + Send + Sync>,
     pub(crate) options: ApiOptions,
     pub(crate) rates: Rates,
+    pub(crate) backlog: Backlog,
     pub(crate) events: broadcast::Sender<Arc<TaskEvent>>,
     /// A tenant's uploads are looked at one after the other.
     inspecting: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
@@ -151,6 +153,7 @@ impl Api {
             worker,
             options,
             rates: Rates::default(),
+            backlog: Backlog::default(),
             events: broadcast::channel(EVENTS_BEHIND_MAX).0,
             inspecting: Mutex::default(),
         })

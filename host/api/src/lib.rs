@@ -11,6 +11,7 @@
 mod api;
 mod audit;
 mod auth;
+mod backlog;
 mod body;
 mod dlq;
 mod events;

@@ -247,6 +247,13 @@ impl Tenants {
         self.owners.of(queue).unwrap_or(&self.default)
     }
 
+    /// The queue that a tenant's calls go to when nobody names one: `<tenant>.default`, if it owns
+    /// that. The default tenant's is configured elsewhere.
+    pub fn usual_queue(&self, tenant: &Tenant) -> Option<QueueName> {
+        let usual = QueueName::from(format!("{}.default", tenant.id));
+        (!tenant.id.is_default() && self.owner(&usual).id == tenant.id).then_some(usual)
+    }
+
     /// The tenant of this name.
     pub fn get(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
         self.by_id.get(id)
@@ -343,6 +350,9 @@ mod tests {
             assert_eq!(tenants.owner(&queue.into()).id.as_str(), owner, "{queue}");
         }
         assert_eq!(Tenants::default().owner(&"acme.x".into()).id, TenantId::default());
+        let usual = |id: &str| tenants.usual_queue(tenants.get(&id.parse().unwrap()).unwrap());
+        assert_eq!(usual("acme"), Some("acme.default".into()));
+        assert_eq!((usual("beta"), usual("default")), (None, None));
     }
 
     #[test]

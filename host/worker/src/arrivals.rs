@@ -18,7 +18,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const QUEUES_MAX: usize = 10_000;
 
 /// Joins every queue that a tenant other than the default one owns: at once those that the tenants
-/// name in full, and those that fit their patterns when they are seen. Never ends by itself.
+/// name in full and their usual ones, and those that fit their patterns when they are seen. Never
+/// ends by itself.
 pub(crate) async fn join_new_queues(
     broker: &dyn Broker,
     tenants: &TenantTable,
@@ -55,6 +56,7 @@ async fn look(
     for tenant in tenants.all() {
         let exact = tenant.queues.iter().filter(|glob| glob.is_exact());
         new.extend(exact.map(|glob| QueueName::from(glob.as_str())));
+        new.extend(tenants.usual_queue(&tenant));
     }
     new.extend(broker.queues().await?);
     new.retain(|queue| {

@@ -17,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{TaskView, wait};
 use crate::api::Api;
 use crate::auth::Caller;
+use crate::backlog;
 use crate::body::{Json, Query, read};
 use crate::problem::{Code, Problem, ProblemBody};
 
@@ -114,6 +115,7 @@ pub(super) async fn send(
     }
     let row = row(&api, &caller, &call, &queue);
     if is_to_send {
+        backlog::check(&api, &caller.tenant).await?;
         publish(&api, &call, row.clone()).await?;
         if let Some(submission) = submission {
             api.records.submitted(&submission).await?;
@@ -176,10 +178,9 @@ fn queue(api: &Api, tenant: &Tenant, named: Option<&str>) -> Result<QueueName, P
     if tenant.id.is_default() {
         return Ok(api.options.default_queue.clone());
     }
-    let usual = QueueName::from(format!("{}.default", tenant.id));
-    let exact = tenant.queues.iter().filter(|glob| glob.is_exact());
-    let mut candidates = std::iter::once(usual).chain(exact.map(|glob| glob.as_str().into()));
-    candidates.find(owns).ok_or_else(|| {
+    let exact = tenant.queues.iter().find(|glob| glob.is_exact());
+    let named = || exact.map(|glob| glob.as_str().into());
+    tenants.usual_queue(tenant).or_else(named).ok_or_else(|| {
         Problem::new(Code::MalformedRequest, "the tenant has no default queue: name a queue")
     })
 }

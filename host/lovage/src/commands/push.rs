@@ -50,7 +50,8 @@ pub(super) fn line(module: &Value) -> String {
     });
     let (name, live) = (text(module, "name"), short(text(module, "live")));
     let (canary, versions) = (canary.unwrap_or_default(), list(module, "versions").len());
-    crate::inert::inert(&format!("{name}  live {live}{canary}  {versions} versions"))
+    let plural = if versions == 1 { "" } else { "s" };
+    crate::inert::inert(&format!("{name}  live {live}{canary}  {versions} version{plural}"))
 }
 
 /// What proves that a key's owner wants this file uploaded.

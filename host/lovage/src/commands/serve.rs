@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lovage_api::{Api, ApiOptions, Feed, Ports, TokenWish, WorkerState};
 use lovage_core::ports::Clock as _;
-use lovage_core::{QueueName, Scope, TaskRow, TenantId, TenantTable, Tenants};
+use lovage_core::{Scope, TaskRow, TenantId, TenantTable};
 use lovage_core::{Settlement, Verdict};
 use lovage_worker::{Event, Observer, Shutdown};
 use tokio::net::TcpListener;
@@ -68,15 +68,12 @@ fn config(arguments: &ServeArguments) -> anyhow::Result<Config> {
     Config::read(&layers)
 }
 
-async fn serve(mut config: Config, state: &Path) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, state: &Path) -> anyhow::Result<ExitCode> {
     let public = listener(config.api.listen).await?;
     let admin = listener(config.api.admin_listen).await?;
     let (feed, write) = Feed::new();
     let table = Arc::new(TenantTable::new(config.tenants.clone()));
     let history = History { feed, tenants: Arc::clone(&table) };
-    if config.joins_tenants {
-        config.queues = queues(&config.queues, &config.tenants);
-    }
     let shutdown = Shutdown::default();
     let mut wired = wiring::wire(&config, Some(Arc::new(history)), &shutdown).await?;
     // The history must know the tenants as everybody does, those made at run time too.
@@ -108,18 +105,6 @@ async fn serve(mut config: Config, state: &Path) -> anyhow::Result<ExitCode> {
 
 async fn listener(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-/// The queues that are named, and the usual ones of tenants: they are there before a producer is.
-fn queues(named: &[QueueName], tenants: &Tenants) -> Vec<QueueName> {
-    let mut queues = named.to_vec();
-    for tenant in tenants.all().iter().filter(|tenant| !tenant.id.is_default()) {
-        let usual = QueueName::from(format!("{}.default", tenant.id));
-        queues.extend(Some(usual).filter(|queue| tenants.owner(queue).id == tenant.id));
-    }
-    queues.sort();
-    queues.dedup();
-    queues
 }
 
 fn api(config: &Config, wired: &Wired, library: Library) -> Arc<Api> {

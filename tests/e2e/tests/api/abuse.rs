@@ -214,7 +214,8 @@ fn more_permissions_need_a_word_and_signatures_a_key() {
     let key = SigningKey::from_bytes(&[7; 32]);
     let public = hex::encode(key.verifying_key().as_bytes());
     let server = Server::configured(&format!(
-        "[tenants.signed]\nsignatures = 'require'\nsigning_keys = ['{public}']\n\
+        "[tenants.warned]\nsignatures = 'warn'\nsigning_keys = ['{public}']\n\
+         [tenants.signed]\nsignatures = 'require'\nsigning_keys = ['{public}']\n\
          [tenants.granted]\ngrants = ['http:*.example']\n"
     ));
     let granted = server.tenant("granted");
@@ -238,4 +239,9 @@ fn more_permissions_need_a_word_and_signatures_a_key() {
     assert_eq!(push(&sign(b"other bytes")).code(), "signature-invalid");
     let taken = push(&sign(&wasm)).ok();
     assert_eq!(taken["versions"][0]["signed_by"], public.as_str());
+    // Where signatures only warn, and where nobody asks for one, an upload without is taken.
+    server.tenant("warned").push("shop", &wasm).ok();
+    server.process.wait_for_line("signature");
+    let unsigned = server.tenant("beta").push("shop", &wasm).ok();
+    assert!(unsigned["versions"][0]["signed_by"].is_null(), "{unsigned}");
 }

@@ -14,3 +14,4 @@ mod modules;
 mod server;
 mod story;
 mod tasks;
+mod walk;

@@ -136,7 +136,7 @@ fn a_revoked_token_ends_at_once_and_an_admin_is_of_the_default_tenant() {
 
 #[test]
 fn what_admins_do_is_on_their_listener_and_for_admins_only() {
-    let server = Server::start();
+    let server = Server::on_redis();
     let acme = server.tenant("acme");
     let routes = [
         "/v1/tenants",
@@ -157,6 +157,8 @@ fn what_admins_do_is_on_their_listener_and_for_admins_only() {
     server.admin.ask("PUT", "/v1/tenants/gamma", Some(&wish)).ok();
     let gamma = server.tenant("gamma");
     gamma.push("one", &says("g.one", "x")).ok();
+    let call = gamma.post("/v1/tasks?wait=30", &json!({ "task": "g.one" })).ok();
+    assert_eq!(call["result"], "x", "{call}");
     let over = gamma.push("two", &says("g.two", "x"));
     assert_eq!((over.status, over.code()), (403, "quota-exceeded"));
     let shared = json!({ "queues": ["acme.*"] });
