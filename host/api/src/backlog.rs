@@ -16,7 +16,13 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What waited when it was last looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    seen: Mutex<Option<(Instant, Vec<(QueueName, u64)>)>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    waiting: Vec<(QueueName, u64)>,
 }
 
 /// Refuses another call of a tenant that has as many waiting as it may have, in the queues that the
@@ -27,11 +33,11 @@ pub(crate) async fn check(api: &Api, tenant: &Tenant) -> Result<(), Problem> {
         return Ok(());
     }
     let mut seen = api.backlog.seen.lock().await;
-    if seen.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-        *seen = Some((Instant::now(), api.broker.waiting().await?));
+    if seen.as_ref().is_none_or(|seen| seen.at.elapsed() > FRESH) {
+        *seen = Some(Seen { at: Instant::now(), waiting: api.broker.waiting().await? });
     }
     let tenants = api.tenants.now();
-    let all = seen.iter().flat_map(|(_, waiting)| waiting);
+    let all = seen.iter().flat_map(|seen| &seen.waiting);
     let own = all.filter(|(queue, _)| tenants.owner(queue).id == tenant.id);
     let waiting: u64 = own.map(|(_, count)| count).sum();
     if waiting < most {

@@ -64,6 +64,11 @@ impl Server {
         Self::set(Some(RedisServer::start()), "", together())
     }
 
+    /// One on Redis with more configuration.
+    pub(crate) fn on_redis_configured(more: &str) -> Self {
+        Self::set(Some(RedisServer::start()), more, together())
+    }
+
     /// One with more configuration.
     pub(crate) fn configured(more: &str) -> Self {
         Self::set(None, more, together())
