@@ -1,6 +1,6 @@
 //! Fair share: of whom a worker takes its next calls, when it works for several tenants.
 //!
-//! Deficit round robin. In every *round* each tenant has a credit of one [`QUANTUM`] of the worker's
+//! Deficit round robin. In every *round* each tenant has a credit of one [`QUANTUM_NS`] of the worker's
 //! time for each unit of its weight. A call is charged when it begins with what its tenant's calls
 //! usually cost, and when it has ended with what it did cost, so that a tenant may end a round in debt;
 //! the rounds after pay that off. A round ends when nobody who waits has credit left, and not before:
