@@ -272,7 +272,8 @@ class UnderAWorker(unittest.TestCase):
     def test_arguments_come_by_position_and_by_name(self):
         self.assertEqual([self.value("add", 2, 3), self.value("add", 2, y=3)], [5, 5])
         error, _ = self.raised("add", 2)
-        self.assertIsInstance(error, TypeError)
+        self.assertEqual(type(error).__name__, "ArgumentsInvalid")
+        self.assertIn('"y" is a required property', str(error))
 
     def test_a_failure_shows_the_authors_line_and_none_of_ours(self):
         error, trace = self.raised("fail", "gone")
@@ -284,11 +285,11 @@ class UnderAWorker(unittest.TestCase):
         self.assertIn("raise OutOfStock(message", trace)
         self.assertEqual(trace.count('File "'), 1)
 
-    def test_a_schema_error_is_a_type_error_that_says_where(self):
+    def test_a_schema_error_says_where(self):
         self.assertEqual(self.value("typed", {"sku": "a", "count": 3}), 3)
         error, _ = self.raised("typed", {"sku": 7})
-        self.assertIsInstance(error, TypeError)
-        self.assertEqual(str(error), "item.sku must be str, not int")
+        self.assertEqual(type(error).__name__, "ArgumentsInvalid")
+        self.assertIn('arguments/item/sku: value is not of type "string"', str(error))
 
     def test_retries_and_rejections(self):
         self.assertEqual(self.value("retry", 0.05), 2)
