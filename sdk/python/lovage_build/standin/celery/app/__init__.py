@@ -9,6 +9,7 @@ import re
 import zoneinfo
 
 from celery import _state, canvas, signals
+from celery._sending import put
 from celery.exceptions import ImproperlyConfigured, NotRegistered, NotSupported
 from celery.result import AsyncResult, GroupResult
 from celery.schedules import maybe_schedule
@@ -276,7 +277,7 @@ class Celery:
 
     def send_task(self, name, args=None, kwargs=None, **options):
         """Calls a task by its name, if the running task succeeds."""
-        return canvas.put(self, name, args, kwargs, options)
+        return put(self, name, args, kwargs, options)
 
     def signature(self, *args, **kwargs):
         """A call that is not made yet."""

@@ -1,11 +1,8 @@
 """The base class of tasks."""
 
-import datetime
 import inspect
-import random
-import sys
 
-from celery import _state, canvas, signals, states
+from celery import _state, signals, states
 from celery.exceptions import (
     Ignore,
     ImproperlyConfigured,
@@ -14,44 +11,20 @@ from celery.exceptions import (
     Reject,
     Retry,
 )
-from celery.result import AsyncResult, EagerResult
-from celery.utils import uuid
+from celery.result import result_from_tuple
 from lovage import _json
 from lovage._context import ctx
 from lovage._failures import failure, told, trace
 from lovage._host import host
 from lovage._running import Ended, ended
 
+from .calling import Calling
+from .ends import ExceptionInfo, after_ms, backoff_of, raise_with_context, rejected, retry_options
 from .entry import entry
 from .request import Context, of_attempt
 
 
-class ExceptionInfo:
-    """An exception with its traceback, as handlers get it."""
-
-    def __init__(self, error):
-        self.exception = error
-        self.type = type(error)
-        self.traceback = trace(error)
-        self.tb = error.__traceback__
-        self.internal = False
-
-    def __str__(self):
-        return self.traceback
-
-    def __repr__(self):
-        return f"<ExceptionInfo: {self.exception!r}>"
-
-
-def backoff_of(factor, retries, maximum, full_jitter):
-    """Celery's waiting time before retry number `retries + 1`, seconds."""
-    countdown = min(maximum, factor * 2**retries)
-    if full_jitter:
-        countdown = random.randrange(countdown + 1)
-    return max(0, countdown)
-
-
-class Task:
+class Task(Calling):
     """A task. Called, it runs here and now; `delay` calls it from the running task's outbox."""
 
     MaxRetriesExceededError = MaxRetriesExceededError
@@ -150,7 +123,7 @@ class Task:
                 raise self._retry_told(error) from None
             except Reject as error:
                 state, end = states.REJECTED, error
-                raise _rejected(error) from None
+                raise rejected(error) from None
             except Ignore as error:
                 state, end = states.IGNORED, error
                 return self._ignored(error)
@@ -233,14 +206,14 @@ class Task:
         """Raises `Retry`, so that this attempt ends and the task is run again later."""
         request = self.request
         if request.called_directly:
-            _raise_with_context(exc or Retry("Task can be retried", None))
+            raise_with_context(exc or Retry("Task can be retried", None))
         most = self.max_retries if max_retries is None else max_retries
         retries = request.retries + 1
         own_args, own_kwargs = tuple(request.args or ()), dict(request.kwargs or {})
         args, kwargs = self._given_anew(args, kwargs, own_args, own_kwargs)
         if most is not None and retries > most:
             if exc is not None:
-                _raise_with_context(exc)
+                raise_with_context(exc)
             args = own_args if args is None else tuple(args)
             kwargs = own_kwargs if kwargs is None else kwargs
             raise self.MaxRetriesExceededError(
@@ -257,8 +230,8 @@ class Task:
         if eta is None and countdown is None:
             countdown = self.default_retry_delay
         error = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager)
-        error.after_ms = _after_ms(eta, countdown)
-        error.options = _retry_options(options)
+        error.after_ms = after_ms(eta, countdown)
+        error.options = retry_options(options)
         if throw:
             raise error
         request._retry = error
@@ -337,93 +310,6 @@ class Task:
                 named["task"] = self
             signal.send(self, **named)
 
-    # Calling it.
-
-    def delay(self, *args, **kwargs):
-        """Calls it, if the running task succeeds."""
-        return self.apply_async(args, kwargs)
-
-    def apply_async(
-        self, args=None, kwargs=None, task_id=None, producer=None, link=None, link_error=None, **options
-    ):
-        """Calls it with options, if the running task succeeds."""
-        if self.typing and self.app is not None and self.app.strict_typing:
-            self._check(args or (), kwargs or {})
-        if self.app is not None and self.app.conf.get("task_always_eager"):
-            return self.apply(args, kwargs, task_id=task_id)
-        for name, value in (("task_id", task_id), ("link", link), ("link_error", link_error)):
-            if value:
-                options[name] = value
-        for name in ("queue", "priority", "expires", "ignore_result", "time_limit", "soft_time_limit"):
-            if getattr(self, name) is not None:
-                options.setdefault(name, getattr(self, name))
-        return canvas.put(self.app, self.name, args, kwargs, options)
-
-    def _check(self, args, kwargs):
-        function = self.run
-        try:
-            inspect.signature(function).bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.name}() {error}") from None
-
-    def apply(self, args=None, kwargs=None, task_id=None, throw=None, retries=0, **options):
-        """Runs it here and now, retries and all; an `EagerResult`."""
-        request = Context(
-            id=task_id or uuid(),
-            task=self.name,
-            args=tuple(args or ()),
-            kwargs=dict(kwargs or {}),
-            retries=retries,
-            is_eager=True,
-            called_directly=False,
-        )
-        self._requests = (*self._requests, request)
-        _state.TASKS.append(self)
-        try:
-            run = self._with_autoretry if self.autoretry_for else lambda a, k: self.run(*a, **k)
-            value, state, text = run(request.args, request.kwargs), states.SUCCESS, None
-        except Retry:
-            return self.apply(args, kwargs, request.id, throw, retries + 1)
-        except Exception as error:
-            if throw:
-                raise
-            value, state, text = error, states.FAILURE, trace(error)
-        finally:
-            _state.TASKS.pop()
-            self._requests = self._requests[:-1]
-        return EagerResult(request.id, value, state, text, self.name)
-
-    def signature(self, args=None, *starargs, **starkwargs):
-        """A call that is not made yet."""
-        starkwargs.setdefault("app", self.app)
-        return canvas.signature(self, args, *starargs, **starkwargs)
-
-    subtask = signature
-
-    def s(self, *args, **kwargs):
-        """A call that is not made yet."""
-        return self.signature(args, kwargs)
-
-    def si(self, *args, **kwargs):
-        """One that takes no result of what was before it."""
-        return self.signature(args, kwargs, immutable=True)
-
-    def chunks(self, it, n):
-        """Calls in lots of `n`."""
-        return canvas.chunks(self.s(), it, n, app=self.app)
-
-    def map(self, it):
-        """One call for all items."""
-        return canvas.xmap(self.s(), it, app=self.app)
-
-    def starmap(self, it):
-        """One call for all lists of arguments."""
-        return canvas.xstarmap(self.s(), it, app=self.app)
-
-    def AsyncResult(self, task_id, **kwargs):  # noqa: N802, Celery's name
-        """The result of a call, of which a task knows the id only."""
-        return AsyncResult(task_id)
-
     # What a running task may say.
 
     def update_state(self, task_id=None, state=None, meta=None, **kwargs):
@@ -454,7 +340,7 @@ class Task:
             raise NotSupported(f"{self.name}: add_to_chord(lazy=True); the host sends it")
         if not self.request.chord:
             raise ValueError("Current task is not member of any chord")
-        return canvas.result_from_tuple(ctx.add_to_chord(sig))
+        return result_from_tuple(ctx.add_to_chord(sig))
 
     def send_event(self, type_, retry=True, retry_policy=None, **fields):
         """Celery's custom events have no place in the contract; a log line tells the same."""
@@ -499,37 +385,6 @@ class Task:
 
 def _signal(handler):
     return signals.task_retry if handler == "on_retry" else signals.task_failure
-
-
-def _raise_with_context(error):
-    """Raises it; what is handled now becomes its cause, unless it is that itself."""
-    now = sys.exc_info()[1]
-    if now is None or now is error:
-        raise error
-    raise error from now
-
-
-def _after_ms(eta, countdown):
-    if eta is not None:
-        if eta.tzinfo is None:
-            eta = eta.replace(tzinfo=datetime.timezone.utc)
-        countdown = (eta - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
-    return max(0, round(float(countdown) * 1000))
-
-
-def _rejected(error):
-    reason = failure(error, with_trace=False)
-    return Ended("requeued" if error.requeue else "rejected", reason)
-
-
-def _retry_options(options):
-    """What the next attempt has other than this one, as the contract names it; None for nothing."""
-    told = {}
-    for name, value in options.items():
-        if name not in ("retries", "task_id", "serializer", "throw") and value is not None:
-            value = getattr(value, "name", value)
-            told[name] = value.isoformat() if isinstance(value, datetime.datetime) else value
-    return _json.dumps(told) if told else None
 
 
 __all__ = ["Context", "ExceptionInfo", "Task"]
