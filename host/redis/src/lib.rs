@@ -6,13 +6,15 @@
 //! * [`Script`] and [`Call`]: Lua with all arguments of a batch in one round trip.
 //! * [`ScriptPart`]: a piece of a script that one adapter writes and another one runs, so that a
 //!   whole verdict is made true in one step although neither knows the other.
+//! * [`KeptStream`]: kept messages, which a queue of Redis and the custody of another's both have.
 //!
-//! Deliberately absent: what is kept in Redis, Redis Cluster (the keys of one task would fall into
+//! Deliberately absent: what else the keys mean, Redis Cluster (the keys of one task would fall into
 //! different slots, so a cluster is refused), and typed commands.
 
 mod address;
 mod backoff;
 mod error;
+mod kept;
 mod link;
 mod part;
 mod script;
@@ -21,6 +23,7 @@ mod subscription;
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use error::port_error;
+pub use kept::KeptStream;
 pub use link::{Link, LinkOptions};
 pub use part::{Arguments, ScriptPart, Steps, quote};
 pub use redis::{Cmd, Pipeline, Value};

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lovage_core::ports::{Broker, Demand, PortError};
 use lovage_core::{Closing, Delivery, Disposal, Publication, QueueName, QueueSource, Receipt};
-use lovage_redis::{Address, Arguments, Link, LinkOptions, Pipeline, Script, Steps, Value};
+use lovage_redis::{
+    Address, Arguments, KeptStream, Link, LinkOptions, Pipeline, Script, Steps, Value,
+};
 use tokio::time::Instant;
 
 use super::custody::Custody;
@@ -74,6 +76,7 @@ pub(super) struct Inner {
     pub(super) routes: Arc<Routes>,
     pub(super) custody: Arc<Custody>,
     pub(super) scripts: Scripts,
+    pub(super) kept: KeptStream,
     closing: Ending,
     publishing: Script,
     /// What is taken from now.
@@ -112,6 +115,7 @@ impl RedisBroker {
         let publishing = scripts.alone("publishing", &publications);
         let closing = Ending::new(&scripts, vec![disposal]);
         let link = |role| Link::new(&options.address, LinkOptions::new(role, patience));
+        let kept = KeptStream::new(format!("{}lovage:kept", keys.prefix));
         let watch = Watch::new(&options.address, patience)?;
         let (intake, outlet) = (link("intake")?, link("outlet")?);
         Ok(Self {
@@ -121,6 +125,7 @@ impl RedisBroker {
                 routes,
                 custody,
                 scripts,
+                kept,
                 closing,
                 publishing,
                 sources: RwLock::new(Arc::new(sources)),

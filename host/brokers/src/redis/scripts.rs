@@ -12,7 +12,7 @@ pub(super) struct Scripts {
     pub(super) recover: Script,
     pub(super) overdue: Script,
     pub(super) give_back: Script,
-    pub(super) kept: Script,
+    pub(super) purge: Script,
     pub(super) replay: Script,
 }
 
@@ -28,7 +28,7 @@ impl Scripts {
             recover: script("receiving again", include_str!("lua/recover.lua")),
             overdue: script("sweeping", include_str!("lua/overdue.lua")),
             give_back: script("giving back", include_str!("lua/return.lua")),
-            kept: script("reading what is kept", include_str!("lua/kept.lua")),
+            purge: script("purging kept messages", include_str!("lua/purge.lua")),
             replay: script("replaying", include_str!("lua/replay.lua")),
             common,
         }

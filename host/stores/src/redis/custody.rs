@@ -14,11 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_core::ports::{Custody, KeptMessages, PortError};
-use lovage_core::{
-    Due, KEPT_LOOK_MAX, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, Timestamp,
-    Waiting, read_kept,
-};
-use lovage_redis::{Address, Call, Cmd, Link, LinkOptions, Script, Steps, Value, quote};
+use lovage_core::{Due, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, Timestamp, Waiting};
+use lovage_redis::{Address, Call, KeptStream, Link, LinkOptions, Script, Steps, Value, quote};
 
 /// Messages in one call: a script runs to its end before anybody else's.
 const CALL_MAX: usize = 200;
@@ -55,10 +52,9 @@ pub struct RedisCustody {
     keep: Script,
     due: Script,
     forget: Script,
-    kept: Script,
+    kept: KeptStream,
     replay: Script,
     purge: Script,
-    prefix: String,
 }
 
 impl RedisCustody {
@@ -74,12 +70,11 @@ impl RedisCustody {
             |what, body: &str| Script::new(what, &format!("local P = {prefix}\n{common}{body}"));
         Ok(Self {
             link,
-            prefix: options.prefix.clone(),
             put_off: script("putting messages off", include_str!("custody/put_off.lua")),
             keep: script("keeping messages", include_str!("custody/keep.lua")),
             due: script("lending what is due", include_str!("custody/due.lua")),
             forget: script("forgetting what waited", include_str!("custody/forget.lua")),
-            kept: script("reading what is kept", include_str!("custody/kept.lua")),
+            kept: KeptStream::new(format!("{}lovage:custody:kept", options.prefix)),
             replay: script("replaying kept messages", include_str!("custody/replay.lua")),
             purge: script("purging kept messages", include_str!("custody/purge.lua")),
         })
@@ -94,24 +89,9 @@ impl RedisCustody {
         }
     }
 
-    async fn tell(&self, script: &Script, call: &Call) -> Result<usize, PortError> {
-        let answer = self.link.call(script, call).await?;
-        Steps::answer(script.what(), &answer)?;
-        Ok(counted(&answer))
-    }
-
-    /// Does the same to each of these; how many there were.
-    async fn each(&self, script: &Script, ids: &[KeptId]) -> Result<usize, PortError> {
-        let ids: Vec<_> = ids.iter().filter(|id| is_name(id)).collect();
-        let mut count = 0;
-        for some in ids.chunks(CALL_MAX) {
-            let mut call = script.call();
-            for id in some {
-                call.bytes(id.0.as_bytes());
-            }
-            count += self.tell(script, &call).await?;
-        }
-        Ok(count)
+    async fn tell(&self, script: &Script, call: &Call) -> Result<(), PortError> {
+        Steps::answer(script.what(), &self.link.call(script, call).await?)?;
+        Ok(())
     }
 }
 
@@ -184,59 +164,23 @@ impl KeptMessages for RedisCustody {
         after: Option<&KeptId>,
         most: usize,
     ) -> Result<KeptPage, PortError> {
-        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.0));
-        let look = KEPT_LOOK_MAX.min(most.max(1) * 4);
-        let mut call = self.kept.call();
-        call.bytes(from.as_bytes()).bytes(b"+").number(look as u64);
-        let mut values = self.ask(&self.kept, &call).await?.into_iter();
-        let mut page = KeptPager::new(filter, after.cloned(), most, look);
-        while let (
-            Some(Value::BulkString(id)),
-            Some(Value::BulkString(record)),
-            Some(Value::Int(size)),
-        ) = (values.next(), values.next(), values.next())
-        {
-            let id = KeptId(String::from_utf8_lossy(&id).into_owned());
-            let message_bytes = u64::try_from(size).unwrap_or(0);
-            if !page.see(KeptEntry { id, kept: read_kept(&record), message_bytes }) {
-                break;
-            }
-        }
-        Ok(page.end())
+        self.kept.list(&self.link, filter, after, most).await
     }
 
     async fn get(&self, id: &KeptId) -> Result<Option<(KeptEntry, Bytes)>, PortError> {
-        if !is_name(id) {
-            return Ok(None);
-        }
-        let mut call = self.kept.call();
-        call.bytes(id.0.as_bytes()).bytes(id.0.as_bytes()).number(1u64).bytes(b"1");
-        let mut values = self.ask(&self.kept, &call).await?.into_iter();
-        let (_, Some(Value::BulkString(record)), Some(Value::BulkString(message))) =
-            (values.next(), values.next(), values.next())
-        else {
-            return Ok(None);
-        };
-        let (kept, message_bytes) = (read_kept(&record), message.len() as u64);
-        Ok(Some((KeptEntry { id: id.clone(), kept, message_bytes }, message.into())))
+        self.kept.get(&self.link, id).await
     }
 
     async fn replay(&self, ids: &[KeptId]) -> Result<usize, PortError> {
-        self.each(&self.replay, ids).await
+        self.kept.each(&self.link, &self.replay, ids, CALL_MAX).await
     }
 
     async fn count(&self) -> Result<u64, PortError> {
-        let mut count = Cmd::new();
-        count.arg("XLEN").arg(format!("{}lovage:custody:kept", self.prefix));
-        let what = "counting what is kept";
-        match self.link.run(what, &count).await? {
-            Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
-            other => Err(PortError::permanent(what, format!("unexpected answer {other:?}"))),
-        }
+        self.kept.count(&self.link).await
     }
 
     async fn purge(&self, ids: &[KeptId]) -> Result<usize, PortError> {
-        self.each(&self.purge, ids).await
+        self.kept.each(&self.link, &self.purge, ids, CALL_MAX).await
     }
 }
 
@@ -274,18 +218,6 @@ fn unpacked(name: String, entry: &[u8]) -> Option<Waiting> {
         due: Timestamp::from_micros(0),
         message: Bytes::copy_from_slice(message),
     })
-}
-
-fn is_name(id: &KeptId) -> bool {
-    let is_number = |part: &str| part.parse::<u64>().is_ok();
-    id.0.split_once('-').is_some_and(|(time, number)| is_number(time) && is_number(number))
-}
-
-fn counted(answer: &Value) -> usize {
-    match answer {
-        Value::Int(count) => usize::try_from(*count).unwrap_or(0),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]
