@@ -2,17 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+mod dlq;
+mod projects;
 mod remote;
 
+pub(crate) use dlq::{
+    DlqChange, DlqCommand, DlqFilter, DlqKind, DlqLsArguments, DlqPurgeArguments,
+    DlqReplayArguments, DlqShowArguments,
+};
+pub(crate) use projects::{
+    BuildArguments, CheckArguments, CompileArguments, DevArguments, NewArguments,
+};
 pub(crate) use remote::{
     AuditCommand, ModulesCommand, PushArguments, Remote, ServeArguments, TenantsCommand,
     TokensCommand,
 };
-
-use crate::commands::build::Language;
-use crate::commands::new::Template;
 
 /// A Celery worker that runs every task in a WebAssembly sandbox of its own.
 #[derive(Debug, Parser)]
@@ -80,10 +86,10 @@ pub(crate) struct Common {
     /// Configuration file [default: lovage.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Broker: redis://, rediss:// or sqla+sqlite:///FILE
+    /// Broker: redis://, rediss://, amqp://, amqps:// or sqla+sqlite:///FILE
     #[arg(short, long, value_name = "URL")]
     pub(crate) broker: Option<String>,
-    /// Result backend: redis://, rediss:// or db+sqlite:///FILE
+    /// Result backend: redis://, rediss://, rpc:// or db+sqlite:///FILE
     #[arg(long, value_name = "URL")]
     pub(crate) result_backend: Option<String>,
     /// Log level: trace, debug, info, warning or error
@@ -143,59 +149,6 @@ pub(crate) struct WorkerArguments {
     /// Celery's pool; only `wasm` means something here
     #[arg(short = 'P', long, value_name = "POOL", hide = true)]
     pub(crate) pool: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NewArguments {
-    /// The language, or `command` for a program without an SDK
-    #[arg(value_name = "LANG")]
-    pub(crate) language: Template,
-    /// The project's name: its folder is made here
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BuildArguments {
-    /// The project's folder, or the one file that it is
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(crate) project: PathBuf,
-    /// File to write [default: NAME.wasm in the project's folder]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// The language, where the files do not tell it
-    #[arg(long, value_name = "LANG")]
-    pub(crate) language: Option<Language>,
-    /// Build even if nothing changed
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Say nothing but the result
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CheckArguments {
-    /// The project's folder or file, or a module
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(crate) project: PathBuf,
-    /// The language, where the files do not tell it
-    #[arg(long, value_name = "LANG")]
-    pub(crate) language: Option<Language>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DevArguments {
-    /// A project's folder, or one whose *.wasm files are run
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(crate) modules: PathBuf,
-    /// Folder for the queue, the results and native code
-    #[arg(long, value_name = "DIR", default_value = ".lovage")]
-    pub(crate) state: PathBuf,
-    /// Calls in work at once
-    #[arg(short, long, value_name = "N")]
-    pub(crate) concurrency: Option<String>,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -280,118 +233,6 @@ pub(crate) struct StatusArguments {
     pub(crate) whom: Whom,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum DlqCommand {
-    /// List what is kept, the newest last
-    Ls(Box<DlqLsArguments>),
-    /// Show one message with everything that is known of it
-    Show(Box<DlqShowArguments>),
-    /// Put messages back on their queues, to be run as if for the first time
-    Replay(Box<DlqReplayArguments>),
-    /// Delete messages for good
-    Purge(Box<DlqPurgeArguments>),
-}
-
-/// Which kept messages are meant; what is said must all fit.
-#[derive(Debug, Args)]
-pub(crate) struct DlqFilter {
-    /// Of this kind
-    #[arg(long, value_name = "KIND")]
-    pub(crate) kind: Option<DlqKind>,
-    /// For this reason, such as unknown-task or out-of-memory
-    #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Option<String>,
-    /// Of this task; * stands for any text
-    #[arg(long, value_name = "NAME")]
-    pub(crate) task: Option<String>,
-    /// Of the call with this id
-    #[arg(long = "id", value_name = "TASK_ID")]
-    pub(crate) task_id: Option<String>,
-    /// From this queue
-    #[arg(long, value_name = "NAME")]
-    pub(crate) queue: Option<String>,
-    /// Kept since then: a time such as 2026-01-31T12:00Z, or how long ago, such as 90m or 2d
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) since: Option<String>,
-    /// Kept before then
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) until: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum DlqKind {
-    /// Failed for good
-    Dead,
-    /// Waits for a person or a module
-    Parked,
-    /// Nobody can read it
-    Quarantined,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DlqLsArguments {
-    #[command(flatten)]
-    pub(crate) filter: DlqFilter,
-    /// How many to show, of the newest
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(crate) limit: usize,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) common: Common,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DlqShowArguments {
-    /// The message's id, or that of its call
-    pub(crate) id: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) common: Common,
-}
-
-/// What replaying and purging are told alike.
-#[derive(Debug, Args)]
-pub(crate) struct DlqChange {
-    /// Messages, by their ids or those of their calls
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-    #[command(flatten)]
-    pub(crate) filter: DlqFilter,
-    /// Everything that is kept
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Do it without asking
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) common: Common,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DlqReplayArguments {
-    #[command(flatten)]
-    pub(crate) change: DlqChange,
-    /// Messages a second or a minute, such as 10/s or 100/m
-    #[arg(long, value_name = "RATE", default_value = "100/s")]
-    pub(crate) rate: String,
-    /// Forget the steps of the calls, too: those that were done or are in doubt are done again
-    #[arg(long)]
-    pub(crate) forget_steps: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DlqPurgeArguments {
-    #[command(flatten)]
-    pub(crate) change: DlqChange,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
     /// Folder whose *.wasm files are checked, too
@@ -411,15 +252,6 @@ pub(crate) struct ConfigArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) common: Common,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompileArguments {
-    /// The module
-    pub(crate) module: PathBuf,
-    /// Where its native code goes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
 }
 
 #[cfg(test)]
