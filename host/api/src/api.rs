@@ -95,19 +95,7 @@ pub struct ApiOptions {
 
 /// Everything that handlers share.
 pub struct Api {
-    pub(crate) records: Arc<dyn Records>,
-    pub(crate) store: Arc<dyn ModuleStore>,
-    pub(crate) inspector: Arc<dyn Inspector>,
-    pub(crate) tenants: Arc<TenantTable>,
-    pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) results: Arc<dyn ResultBackend>,
-    pub(crate) kept: Arc<dyn KeptMessages>,
-    pub(crate) ledger: Option<Arc<dyn Ledger>>,
-    pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) cancel: Option<Arc<dyn Cancel>>,
-    pub(crate) placement: Arc<dyn Placement>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) worker: Arc<dyn Fn() -> WorkerState + Send + Sync>,
+    pub(crate) ports: Ports,
     pub(crate) options: ApiOptions,
     pub(crate) rates: Rates,
     pub(crate) backlog: Backlog,
@@ -122,35 +110,8 @@ const EVENTS_BEHIND_MAX: usize = 1_024;
 impl Api {
     /// An API on these ports.
     pub fn new(ports: Ports, options: ApiOptions) -> Arc<Self> {
-        let Ports {
-            records,
-            store,
-            inspector,
-            tenants,
-            broker,
-            results,
-            kept,
-            ledger,
-            registry,
-            cancel,
-            placement,
-            clock,
-            worker,
-        } = ports;
         Arc::new(Self {
-            records,
-            store,
-            inspector,
-            tenants,
-            broker,
-            results,
-            kept,
-            ledger,
-            registry,
-            cancel,
-            placement,
-            clock,
-            worker,
+            ports,
             options,
             rates: Rates::default(),
             backlog: Backlog::default(),

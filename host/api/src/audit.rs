@@ -76,7 +76,7 @@ async fn list(
 ) -> Result<Json<RowList>, Problem> {
     caller.needs(Scope::Admin)?;
     let most = query.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let rows = api.records.audit_rows(query.after, most).await?;
+    let rows = api.ports.records.audit_rows(query.after, most).await?;
     Ok(Json(RowList { rows: rows.into_iter().map(RowView::from).collect() }))
 }
 
@@ -101,7 +101,7 @@ async fn verify(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Veri
     let mut last = None;
     loop {
         let number = last.map_or(0, |(number, _)| number);
-        let rows = api.records.audit_rows(number, PAGE_MAX).await?;
+        let rows = api.ports.records.audit_rows(number, PAGE_MAX).await?;
         let is_end = rows.is_empty();
         let hash =
             |last: Option<(u64, lovage_core::Digest)>| last.map(|(_, hash)| hash.to_string());

@@ -73,10 +73,10 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (id, secret) = header.and_then(bearer).ok_or_else(refused)?;
-        let stored = api.records.token(id).await?;
-        let now = api.clock.now();
+        let stored = api.ports.records.token(id).await?;
+        let now = api.ports.clock.now();
         let token = check(stored, secret, now).ok_or_else(refused)?;
-        let tenant = api.tenants.now().get(&token.tenant).cloned().ok_or_else(refused)?;
+        let tenant = api.ports.tenants.now().get(&token.tenant).cloned().ok_or_else(refused)?;
         api.rates.request(&token.id, now)?;
         Ok(Self { tenant, token })
     }

@@ -34,9 +34,9 @@ pub(crate) async fn check(api: &Api, tenant: &Tenant) -> Result<(), Problem> {
     }
     let mut seen = api.backlog.seen.lock().await;
     if seen.as_ref().is_none_or(|seen| seen.at.elapsed() > FRESH) {
-        *seen = Some(Seen { at: Instant::now(), waiting: api.broker.waiting().await? });
+        *seen = Some(Seen { at: Instant::now(), waiting: api.ports.broker.waiting().await? });
     }
-    let tenants = api.tenants.now();
+    let tenants = api.ports.tenants.now();
     let all = seen.iter().flat_map(|seen| &seen.waiting);
     let own = all.filter(|(queue, _)| tenants.owner(queue).id == tenant.id);
     let waiting: u64 = own.map(|(_, count)| count).sum();

@@ -171,12 +171,12 @@ async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<KeptList>, Problem> {
     caller.needs(Scope::DlqRead)?;
-    let (filter, tenants) = (wanted.filter()?, api.tenants.now());
+    let (filter, tenants) = (wanted.filter()?, api.ports.tenants.now());
     let most = query.limit.unwrap_or(50).clamp(1, PAGE_MAX);
     let mut after = query.cursor.map(KeptId);
     let mut messages: Vec<KeptView> = Vec::new();
     loop {
-        let page = api.kept.list(&filter, after.as_ref(), most - messages.len()).await?;
+        let page = api.ports.kept.list(&filter, after.as_ref(), most - messages.len()).await?;
         after = page.last.or(after);
         let own = page.entries.into_iter().filter(|entry| is_own(&tenants, &caller, entry));
         messages.extend(own.map(KeptView::from));
@@ -196,8 +196,8 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<KeptView>, Problem> {
     caller.needs(Scope::DlqRead)?;
-    let tenants = api.tenants.now();
-    let found = api.kept.get(&KeptId(id)).await?.map(|(entry, _)| entry);
+    let tenants = api.ports.tenants.now();
+    let found = api.ports.kept.get(&KeptId(id)).await?.map(|(entry, _)| entry);
     let own = found.filter(|entry| is_own(&tenants, &caller, entry));
     own.map(|entry| Json(entry.into())).ok_or_else(|| Problem::not_found("message"))
 }
@@ -208,7 +208,7 @@ async fn meant(
     caller: &Caller,
     bulk: &Bulk,
 ) -> Result<(Vec<KeptId>, Vec<LedgerKey>, bool), Problem> {
-    let tenants = api.tenants.now();
+    let tenants = api.ports.tenants.now();
     let (mut ids, mut keys) = (Vec::new(), Vec::new());
     if let Some(named) = &bulk.ids {
         if named.len() > CHANGED_MAX {
@@ -216,7 +216,7 @@ async fn meant(
             return Err(Problem::new(Code::MalformedRequest, what));
         }
         for id in named {
-            let found = api.kept.get(&KeptId(id.clone())).await?.map(|(entry, _)| entry);
+            let found = api.ports.kept.get(&KeptId(id.clone())).await?.map(|(entry, _)| entry);
             if let Some(entry) = found.filter(|entry| is_own(&tenants, caller, entry)) {
                 ids.push(entry.id);
                 keys.extend(entry.kept.ledger_key);
@@ -226,7 +226,7 @@ async fn meant(
     }
     let (filter, mut after) = (bulk.filter.filter()?, None);
     loop {
-        let page = api.kept.list(&filter, after.as_ref(), BATCH).await?;
+        let page = api.ports.kept.list(&filter, after.as_ref(), BATCH).await?;
         after = page.last.or(after);
         for entry in page.entries.into_iter().filter(|entry| is_own(&tenants, caller, entry)) {
             ids.push(entry.id);
@@ -251,7 +251,7 @@ async fn replay(
     let mut count = ids.len();
     if !bulk.dry_run {
         forget(&api, keys).await?;
-        count = api.kept.replay(&ids).await?;
+        count = api.ports.kept.replay(&ids).await?;
         told(&api, &caller, "dlq.replay", count).await?;
     }
     Ok(Json(Counted { count, more }))
@@ -269,13 +269,13 @@ async fn purge(
     let (ids, _, more) = meant(&api, &caller, &bulk).await?;
     let mut count = ids.len();
     if !bulk.dry_run {
-        count = api.kept.purge(&ids).await?;
+        count = api.ports.kept.purge(&ids).await?;
         told(&api, &caller, "dlq.purge", count).await?;
     }
     Ok(Json(Counted { count, more }))
 }
 
 async fn told(api: &Api, caller: &Caller, action: &str, count: usize) -> Result<(), Problem> {
-    let entry = caller.did(action, &format!("{count} messages"), api.clock.now());
-    Ok(api.records.audit(entry).await?)
+    let entry = caller.did(action, &format!("{count} messages"), api.ports.clock.now());
+    Ok(api.ports.records.audit(entry).await?)
 }

@@ -62,7 +62,7 @@ async fn write(api: Arc<Api>, mut inbox: mpsc::Receiver<TaskRow>) {
     let mut rows = Vec::with_capacity(TOGETHER_MAX);
     while inbox.recv_many(&mut rows, TOGETHER_MAX).await > 0 {
         let told: Vec<_> = if api.events.receiver_count() > 0 { rows.clone() } else { Vec::new() };
-        if let Err(error) = api.records.remember(std::mem::take(&mut rows)).await {
+        if let Err(error) = api.ports.records.remember(std::mem::take(&mut rows)).await {
             warn!(error = &error as &dyn std::error::Error, "The history has a gap");
         }
         for row in told {
@@ -99,8 +99,8 @@ async fn next(
         match events.recv().await {
             Ok(event) if event.row.tenant == caller.tenant.id => {
                 // A token that was revoked meanwhile hears nothing more.
-                let token = api.records.token(caller.id()).await.ok().flatten();
-                token.filter(|token| token.is_good(api.clock.now()))?;
+                let token = api.ports.records.token(caller.id()).await.ok().flatten();
+                token.filter(|token| token.is_good(api.ports.clock.now()))?;
                 let view = TaskView::of(event.row.clone(), None);
                 let data = serde_json::to_string(&view).unwrap_or_default();
                 break Event::default().event("task").data(data);

@@ -23,7 +23,8 @@ async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = str), (status = 503, body = str)))]
 async fn readyz(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
-    let ready = api.records.has_tokens().await.is_ok() && api.store.revisions().await.is_ok();
+    let ready =
+        api.ports.records.has_tokens().await.is_ok() && api.ports.store.revisions().await.is_ok();
     if ready {
         (StatusCode::OK, "ready\n")
     } else {

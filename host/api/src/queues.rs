@@ -42,13 +42,13 @@ struct QueueList {
     responses((status = 200, body = QueueList), (status = "default", body = ProblemBody)))]
 async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<QueueList>, Problem> {
     caller.needs(Scope::TasksRead)?;
-    let tenants = api.tenants.now();
+    let tenants = api.ports.tenants.now();
     let mut queues: BTreeMap<String, QueueView> = BTreeMap::new();
-    for (queue, calls) in api.records.queues(&caller.tenant.id).await? {
+    for (queue, calls) in api.ports.records.queues(&caller.tenant.id).await? {
         let name = queue.to_string();
         queues.insert(name.clone(), QueueView { name, consumed: false, calls });
     }
-    for name in (api.worker)().queues {
+    for name in (api.ports.worker)().queues {
         if tenants.owner(&name.as_str().into()).id == caller.tenant.id {
             let view = QueueView { name: name.clone(), consumed: true, calls: 0 };
             queues.entry(name).or_insert(view).consumed = true;

@@ -64,7 +64,8 @@ struct TenantList {
     responses((status = 200, body = TenantList), (status = "default", body = ProblemBody)))]
 async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<TenantList>, Problem> {
     caller.needs(Scope::Admin)?;
-    let tenants = api.tenants.now().all().iter().map(|tenant| Tenant::clone(tenant)).collect();
+    let tenants =
+        api.ports.tenants.now().all().iter().map(|tenant| Tenant::clone(tenant)).collect();
     Ok(Json(TenantList { tenants }))
 }
 
@@ -78,7 +79,7 @@ async fn show(
 ) -> Result<Json<Tenant>, Problem> {
     caller.needs(Scope::Admin)?;
     let id: TenantId = id.parse()?;
-    let tenants = api.tenants.now();
+    let tenants = api.ports.tenants.now();
     let tenant = tenants.get(&id).ok_or_else(|| Problem::not_found("tenant"))?;
     Ok(Json(Tenant::clone(tenant)))
 }
@@ -116,14 +117,14 @@ async fn put(
     if !tenant.signing_keys.iter().all(is_key) {
         return Err(malformed("a signing key is 64 hexadecimal digits".into()));
     }
-    let others = api.tenants.now().all();
+    let others = api.ports.tenants.now().all();
     let others = others.iter().filter(|other| other.id != id).map(|other| Tenant::clone(other));
     Tenants::new(others.chain([tenant.clone()]))
         .map_err(|error| Problem::new(Code::TenantConflict, error.to_string()))?;
-    let mut entry = caller.did_to(id.clone(), "tenant.put", id.as_str(), api.clock.now());
+    let mut entry = caller.did_to(id.clone(), "tenant.put", id.as_str(), api.ports.clock.now());
     entry.detail = serde_json::to_string(&tenant).unwrap_or_default();
-    api.records.put_tenant(&tenant, entry).await?;
-    refresh(&*api.records, &api.options.configured, &api.tenants).await?;
+    api.ports.records.put_tenant(&tenant, entry).await?;
+    refresh(&*api.ports.records, &api.options.configured, &api.ports.tenants).await?;
     Ok(Json(tenant))
 }
 
@@ -138,13 +139,13 @@ async fn remove(
     caller.needs(Scope::Admin)?;
     let id: TenantId = id.parse()?;
     changeable(&api, &id)?;
-    if !api.store.shelf(&id).await?.modules.is_empty() {
+    if !api.ports.store.shelf(&id).await?.modules.is_empty() {
         return Err(Problem::new(Code::VersionInUse, "it has modules: remove them first"));
     }
-    let entry = caller.did_to(id.clone(), "tenant.remove", id.as_str(), api.clock.now());
-    if !api.records.remove_tenant(&id, entry).await? {
+    let entry = caller.did_to(id.clone(), "tenant.remove", id.as_str(), api.ports.clock.now());
+    if !api.ports.records.remove_tenant(&id, entry).await? {
         return Err(Problem::not_found("tenant"));
     }
-    refresh(&*api.records, &api.options.configured, &api.tenants).await?;
+    refresh(&*api.ports.records, &api.options.configured, &api.ports.tenants).await?;
     Ok(StatusCode::NO_CONTENT)
 }

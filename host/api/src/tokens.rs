@@ -127,7 +127,7 @@ pub async fn make(
 
 fn tenant_of(api: &Api, id: &str) -> Result<TenantId, Problem> {
     let id: TenantId = id.parse()?;
-    match api.tenants.now().get(&id) {
+    match api.ports.tenants.now().get(&id) {
         Some(_) => Ok(id),
         None => Err(Problem::not_found("tenant")),
     }
@@ -143,7 +143,7 @@ async fn list(
     Path(tenant): Path<String>,
 ) -> Result<Json<TokenList>, Problem> {
     caller.needs(Scope::Admin)?;
-    let tokens = api.records.tokens(&tenant_of(&api, &tenant)?).await?;
+    let tokens = api.ports.records.tokens(&tenant_of(&api, &tenant)?).await?;
     Ok(Json(TokenList { tokens: tokens.into_iter().map(TokenView::from).collect() }))
 }
 
@@ -164,7 +164,8 @@ async fn create(
         return Err(Problem::new(Code::MalformedRequest, what));
     }
     let actor = format!("token {}", caller.id());
-    let (token, stored) = make(&*api.records, tenant, wish, api.clock.now(), &actor).await?;
+    let (token, stored) =
+        make(&*api.ports.records, tenant, wish, api.ports.clock.now(), &actor).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token, view: stored.into() })))
 }
 
@@ -179,8 +180,8 @@ async fn revoke(
 ) -> Result<StatusCode, Problem> {
     caller.needs(Scope::Admin)?;
     let tenant = tenant_of(&api, &tenant)?;
-    let entry = caller.did_to(tenant.clone(), "token.revoke", &token, api.clock.now());
-    if api.records.revoke_token(&tenant, &token, entry).await? {
+    let entry = caller.did_to(tenant.clone(), "token.revoke", &token, api.ports.clock.now());
+    if api.ports.records.revoke_token(&tenant, &token, entry).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found("token"))

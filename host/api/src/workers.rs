@@ -29,5 +29,5 @@ struct WorkerList {
     responses((status = 200, body = WorkerList), (status = "default", body = ProblemBody)))]
 async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<WorkerList>, Problem> {
     caller.needs(Scope::Admin)?;
-    Ok(Json(WorkerList { workers: vec![(api.worker)()] }))
+    Ok(Json(WorkerList { workers: vec![(api.ports.worker)()] }))
 }

@@ -50,10 +50,10 @@ pub(crate) async fn change<T>(
     change: impl Fn(&mut Shelf) -> Result<T, ShelfError>,
 ) -> Result<(Shelf, T), Problem> {
     for _ in 0..TRIES {
-        let mut shelf = api.store.shelf(&caller.tenant.id).await?;
+        let mut shelf = api.ports.store.shelf(&caller.tenant.id).await?;
         let done = change(&mut shelf)?;
-        if api.store.replace(&caller.tenant.id, &shelf).await? {
-            let placed = api.placement.placed(&caller.tenant.id, shelf.revision + 1);
+        if api.ports.store.replace(&caller.tenant.id, &shelf).await? {
+            let placed = api.ports.placement.placed(&caller.tenant.id, shelf.revision + 1);
             // A worker that cannot load it has said so; what answered before goes on answering.
             let _ = tokio::time::timeout(PLACED_TIME, placed).await;
             return Ok((shelf, done));
@@ -78,7 +78,7 @@ struct ModuleList {
     responses((status = 200, body = ModuleList), (status = "default", body = ProblemBody)))]
 async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<ModuleList>, Problem> {
     caller.needs(Scope::ModulesRead)?;
-    let shelf = api.store.shelf(&caller.tenant.id).await?;
+    let shelf = api.ports.store.shelf(&caller.tenant.id).await?;
     let modules = shelf.modules.iter().map(|(name, module)| ModuleView::of(name, module)).collect();
     Ok(Json(ModuleList { modules }))
 }
@@ -93,7 +93,7 @@ async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<ModuleView>, Problem> {
     caller.needs(Scope::ModulesRead)?;
-    view(&api.store.shelf(&caller.tenant.id).await?, &name.parse()?)
+    view(&api.ports.store.shelf(&caller.tenant.id).await?, &name.parse()?)
 }
 
 /// Shows a version with its manifest.
@@ -106,7 +106,7 @@ async fn version(
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Json<VersionDetail>, Problem> {
     caller.needs(Scope::ModulesRead)?;
-    let (name, shelf) = (name.parse()?, api.store.shelf(&caller.tenant.id).await?);
+    let (name, shelf) = (name.parse()?, api.ports.store.shelf(&caller.tenant.id).await?);
     let digest = digest_of(&shelf, &name, &version)?;
     let version = shelf.modules.get(&name).and_then(|module| module.version(&digest));
     version.map(|it| Json(VersionDetail::of(it))).ok_or_else(|| Problem::not_found("version"))
@@ -161,7 +161,7 @@ async fn diff(
     Query(query): Query<DiffQuery>,
 ) -> Result<Json<Diff>, Problem> {
     caller.needs(Scope::ModulesRead)?;
-    let (name, shelf) = (name.parse()?, api.store.shelf(&caller.tenant.id).await?);
+    let (name, shelf) = (name.parse()?, api.ports.store.shelf(&caller.tenant.id).await?);
     let to = digest_of(&shelf, &name, &query.to)?;
     let from = digest_of(&shelf, &name, query.from.as_deref().unwrap_or("live"))?;
     let module = shelf.modules.get(&name).ok_or_else(|| Problem::not_found("module"))?;
@@ -209,7 +209,9 @@ async fn promote(
     caller.needs(Scope::ModulesWrite)?;
     let name: ModuleName = name.parse()?;
     let digest = match &promotion.version {
-        Some(text) => Some(digest_of(&api.store.shelf(&caller.tenant.id).await?, &name, text)?),
+        Some(text) => {
+            Some(digest_of(&api.ports.store.shelf(&caller.tenant.id).await?, &name, text)?)
+        }
         None => None,
     };
     let promote = |shelf: &mut Shelf| shelf.promote(&name, digest, promotion.accept);
@@ -247,7 +249,7 @@ async fn canary(
     let canary = if wish.percentage == 0 {
         None
     } else {
-        let shelf = api.store.shelf(&caller.tenant.id).await?;
+        let shelf = api.ports.store.shelf(&caller.tenant.id).await?;
         let digest = digest_of(&shelf, &name, wish.version.as_deref().unwrap_or("canary"))?;
         Some(Canary { digest, share: share(wish.percentage)? })
     };
@@ -324,7 +326,7 @@ async fn remove_version(
     Path((name, version)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Scope::ModulesWrite)?;
-    let (name, shelf) = (name.parse()?, api.store.shelf(&caller.tenant.id).await?);
+    let (name, shelf) = (name.parse()?, api.ports.store.shelf(&caller.tenant.id).await?);
     let digest = digest_of(&shelf, &name, &version)?;
     take_away(&api, &caller, &name, Removal::Version(digest)).await
 }
@@ -341,7 +343,7 @@ async fn take_away(
     let (_, gone) = change(api, caller, |shelf| shelf.remove(name, removal)).await?;
     let digests: Vec<_> = gone.iter().map(ToString::to_string).collect();
     tell(api, caller, "module.remove", name, &digests.join(" ")).await?;
-    api.store.discard(&caller.tenant.id, &gone).await?;
+    api.ports.store.discard(&caller.tenant.id, &gone).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -352,7 +354,7 @@ async fn tell(
     name: &ModuleName,
     detail: &str,
 ) -> Result<(), Problem> {
-    let mut entry = caller.did(action, name.as_str(), api.clock.now());
+    let mut entry = caller.did(action, name.as_str(), api.ports.clock.now());
     entry.detail = detail.into();
-    Ok(api.records.audit(entry).await?)
+    Ok(api.ports.records.audit(entry).await?)
 }

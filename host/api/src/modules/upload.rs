@@ -50,9 +50,9 @@ pub(super) async fn push(
     caller.needs(Scope::ModulesWrite)?;
     let name: ModuleName = name.parse()?;
     let placement = placement(query.channel.as_deref(), query.percentage)?;
-    let _permit = api.rates.upload(&caller.tenant, api.clock.now())?;
+    let _permit = api.rates.upload(&caller.tenant, api.ports.clock.now())?;
     let (parts, body) = request.into_parts();
-    let incoming = api.store.incoming().await?;
+    let incoming = api.ports.store.incoming().await?;
     let received =
         receive(&parts.headers, body, incoming.path(), api.options.upload_bytes_max).await?;
     let signed_by = signature::check(&caller.tenant, &parts.headers, &received.digest)?;
@@ -64,7 +64,7 @@ pub(super) async fn push(
     let version = Version {
         digest,
         bytes: received.bytes,
-        at: api.clock.now(),
+        at: api.ports.clock.now(),
         by: caller.id().into(),
         manifest,
         imports,
@@ -85,18 +85,18 @@ async fn look(
     incoming: Incoming,
 ) -> Result<(Manifest, Vec<String>), Problem> {
     let (tenant, digest) = (&caller.tenant, &received.digest);
-    let shelf = api.store.shelf(&tenant.id).await?;
+    let shelf = api.ports.store.shelf(&tenant.id).await?;
     remembered(api, &shelf, digest)?;
     let known = shelf.modules.get(name).and_then(|module| module.version(digest));
     let (manifest, imports) = match known {
         Some(version) => (version.manifest.clone(), version.imports.clone()),
-        None => match api.inspector.inspect(incoming.path(), name).await {
+        None => match api.ports.inspector.inspect(incoming.path(), name).await {
             Ok(Inspected { module, imports }) => (module.manifest, imports),
             Err(error) => return Err(refused(api, caller, name, digest, error).await),
         },
     };
     check_grants(tenant, &manifest)?;
-    api.store.keep(&tenant.id, digest, incoming).await?;
+    api.ports.store.keep(&tenant.id, digest, incoming).await?;
     Ok((manifest, imports))
 }
 
@@ -131,7 +131,7 @@ async fn refused(
     let rejection = Rejection {
         code: code.as_str().into(),
         detail: detail.clone(),
-        at: api.clock.now(),
+        at: api.ports.clock.now(),
         host: api.options.version.clone(),
     };
     let remember = |shelf: &mut Shelf| {
@@ -179,8 +179,8 @@ async fn put(
         Ok((shelf, ())) => return Ok(shelf),
         Err(problem) => problem,
     };
-    if !api.store.shelf(&tenant.id).await?.has(&version.digest) {
-        api.store.discard(&tenant.id, &[version.digest]).await?;
+    if !api.ports.store.shelf(&tenant.id).await?.has(&version.digest) {
+        api.ports.store.discard(&tenant.id, &[version.digest]).await?;
     }
     Err(problem)
 }

@@ -50,13 +50,13 @@ pub(crate) const FINAL: [&str; 3] = ["SUCCESS", "FAILURE", "REVOKED"];
 
 /// What is known of a tenant's call, its result with it.
 async fn known(api: &Api, caller: &Caller, id: &TaskId) -> Result<TaskView, Problem> {
-    let row = api.records.task(&caller.tenant.id, id).await?;
+    let row = api.ports.records.task(&caller.tenant.id, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("task"))?;
     with_result(api, row).await
 }
 
 async fn with_result(api: &Api, row: TaskRow) -> Result<TaskView, Problem> {
-    let document = api.results.load(&row.id).await?;
+    let document = api.ports.results.load(&row.id).await?;
     Ok(TaskView::of(row, document.as_deref()))
 }
 
@@ -69,7 +69,7 @@ async fn wait(api: &Api, mut row: TaskRow, seconds: f64) -> Result<TaskView, Pro
         let view = with_result(api, row.clone()).await?;
         if view.is_over() && row.digest.is_none() {
             // The result is there before the history has heard of it.
-            row = api.records.task(&row.tenant, &row.id).await?.unwrap_or(row);
+            row = api.ports.records.task(&row.tenant, &row.id).await?.unwrap_or(row);
             return with_result(api, row).await;
         }
         if view.is_over() || Instant::now() >= end {
@@ -106,7 +106,7 @@ async fn show(
     Query(query): Query<ShowQuery>,
 ) -> Result<Json<TaskView>, Problem> {
     caller.needs(Scope::TasksRead)?;
-    let row = api.records.task(&caller.tenant.id, &id.into()).await?;
+    let row = api.ports.records.task(&caller.tenant.id, &id.into()).await?;
     let row = row.ok_or_else(|| Problem::not_found("task"))?;
     wait(&api, row, query.wait.unwrap_or(0.0)).await.map(Json)
 }
@@ -161,7 +161,7 @@ async fn list(
         since,
     };
     let most = query.limit.unwrap_or(50).clamp(1, PAGE_MAX);
-    let page = api.records.tasks(&caller.tenant.id, &filter, after.as_ref(), most).await?;
+    let page = api.ports.records.tasks(&caller.tenant.id, &filter, after.as_ref(), most).await?;
     let tasks = page.rows.into_iter().map(|row| TaskView::of(row, None)).collect();
     Ok(Json(TaskList { tasks, next: page.next.map(|cursor| cursor.place.to_string()) }))
 }
@@ -191,11 +191,11 @@ async fn cancel(
     if view.is_over() {
         return Err(Problem::new(Code::TaskOver, "what is over cannot be cancelled"));
     }
-    let Some(cancel) = &api.cancel else {
+    let Some(cancel) = &api.ports.cancel else {
         return Err(Problem::new(Code::NotHere, "nothing here ends calls"));
     };
     cancel.cancel(&id, wish.terminate).await?;
-    api.records.audit(caller.did("task.cancel", id.as_str(), api.clock.now())).await?;
+    api.ports.records.audit(caller.did("task.cancel", id.as_str(), api.ports.clock.now())).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
@@ -214,8 +214,8 @@ async fn retry(
     let filter = KeptFilter { task_id: Some(id.clone()), ..KeptFilter::default() };
     let (mut after, mut found) = (None, None);
     while found.is_none() {
-        let page = api.kept.list(&filter, after.as_ref(), 1).await?;
-        let tenants = api.tenants.now();
+        let page = api.ports.kept.list(&filter, after.as_ref(), 1).await?;
+        let tenants = api.ports.tenants.now();
         found = page
             .entries
             .into_iter()
@@ -228,15 +228,15 @@ async fn retry(
     let found =
         found.ok_or_else(|| Problem::new(Code::NotKept, "it is not kept: nothing to run"))?;
     forget(&api, found.kept.ledger_key.into_iter().collect()).await?;
-    api.kept.replay(&[found.id]).await?;
-    api.records.audit(caller.did("task.retry", id.as_str(), api.clock.now())).await?;
+    api.ports.kept.replay(&[found.id]).await?;
+    api.ports.records.audit(caller.did("task.retry", id.as_str(), api.ports.clock.now())).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 /// Frees the records of calls that failed or are parked, so that they can be run again; their steps
 /// stay. A call that was done since, by another message with its key, is not done again.
 pub(crate) async fn forget(api: &Api, keys: Vec<LedgerKey>) -> Result<(), Problem> {
-    let Some(ledger) = &api.ledger else { return Ok(()) };
+    let Some(ledger) = &api.ports.ledger else { return Ok(()) };
     let mut over = Vec::new();
     for key in keys {
         let record = ledger.get(&key).await?;
@@ -281,7 +281,7 @@ async fn schema(
 ) -> Result<Json<TaskSchema>, Problem> {
     caller.needs(Scope::TasksRead)?;
     let task: TaskName = task.into();
-    let resolved = api.registry.resolve(&caller.tenant.id, &task, &"".into());
+    let resolved = api.ports.registry.resolve(&caller.tenant.id, &task, &"".into());
     let resolved = resolved.ok_or_else(|| Problem::not_found("task"))?;
     Ok(Json(TaskSchema {
         task: task.to_string(),

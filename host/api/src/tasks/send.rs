@@ -93,10 +93,10 @@ pub(super) async fn send(
         key_hash: hash(key.as_bytes()),
         body_hash: hash(&bytes),
         id: call.id.clone(),
-        at: api.clock.now(),
+        at: api.ports.clock.now(),
     });
     let submitted = match &submission {
-        Some(submission) => api.records.submit(submission).await?,
+        Some(submission) => api.ports.records.submit(submission).await?,
         None => Submitted::First,
     };
     let mut headers = HeaderMap::new();
@@ -118,10 +118,10 @@ pub(super) async fn send(
         backlog::check(&api, &caller.tenant).await?;
         publish(&api, &call, row.clone()).await?;
         if let Some(submission) = submission {
-            api.records.submitted(&submission).await?;
+            api.ports.records.submitted(&submission).await?;
         }
     }
-    let row = api.records.task(&caller.tenant.id, &row.id).await?.unwrap_or(row);
+    let row = api.ports.records.task(&caller.tenant.id, &row.id).await?.unwrap_or(row);
     let view = wait(&api, row, query.wait.unwrap_or(0.0)).await?;
     let status = if view.is_over() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, headers, Json(view)))
@@ -129,15 +129,15 @@ pub(super) async fn send(
 
 /// Remembers the call, then sends it: one that was sent can always be asked for.
 async fn publish(api: &Api, call: &OutboxCall, row: TaskRow) -> Result<(), Problem> {
-    api.records.remember(vec![row]).await?;
+    api.ports.records.remember(vec![row]).await?;
     let options = &api.options;
-    let now = api.clock.now();
+    let now = api.ports.clock.now();
     let message = lovage_celery::call_message(call, now, &options.default_queue, &options.hostname);
-    Ok(api.broker.publish(&[message]).await?)
+    Ok(api.ports.broker.publish(&[message]).await?)
 }
 
 fn row(api: &Api, caller: &Caller, call: &OutboxCall, queue: &QueueName) -> TaskRow {
-    let now = api.clock.now();
+    let now = api.ports.clock.now();
     TaskRow {
         tenant: caller.tenant.id.clone(),
         id: call.id.clone(),
@@ -169,7 +169,7 @@ fn hash(bytes: &[u8]) -> Digest {
 /// The queue that is named, if the tenant owns it; else its default one. Somebody else's queue does
 /// not exist.
 fn queue(api: &Api, tenant: &Tenant, named: Option<&str>) -> Result<QueueName, Problem> {
-    let tenants = api.tenants.now();
+    let tenants = api.ports.tenants.now();
     let owns = |queue: &QueueName| tenants.owner(queue).id == tenant.id;
     if let Some(named) = named {
         let queue = QueueName::from(named);
