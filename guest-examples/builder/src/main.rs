@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(lines.len(), 18, "{lines:#?}");
         for (_, _, name) in COMPONENTS {
             let bytes = fs::metadata(guests.path().join(name)).unwrap().len();
-            assert!(bytes < 350_000, "{name} has {bytes} bytes");
+            assert!(bytes < 300_000, "{name} has {bytes} bytes");
         }
         let before = fs::metadata(guests.path().join("bench.wasm")).unwrap().modified().unwrap();
         build(&root, &target, guests.path()).unwrap();

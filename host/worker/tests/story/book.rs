@@ -53,6 +53,8 @@ impl Ledger for World {
     }
 
     async fn renew(&self) -> Result<Renewed, PortError> {
+        *self.renewals.lock().unwrap() += 1;
+        self.told.notify_waiters();
         let lost = std::mem::take(&mut *self.grants_lost.lock().unwrap());
         Ok(if lost { Renewed::Lost(SessionNumber(1)) } else { Renewed::Held })
     }

@@ -138,7 +138,7 @@ async fn another_call_is_parked_beside_the_first() {
 #[tokio::test(start_paused = true)]
 async fn who_lost_the_right_tells_nobody_and_gives_the_message_back() {
     let stage = Stage::with_ledger([value("5")], []);
-    tokio::time::sleep(Duration::from_millis(1)).await; // because a worker renews when it begins
+    stage.until_renewed().await;
     stage.lose_grants();
     stage.deliver(&envelope("demo.add", "1", "{}")).await;
     assert_eq!(stage.story(), ["claim", "run", "record done", "release"]);

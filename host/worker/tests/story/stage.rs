@@ -32,7 +32,7 @@ pub(crate) struct Stage {
 #[derive(Default)]
 pub(crate) struct World {
     story: Mutex<Vec<String>>,
-    told: Notify,
+    pub(crate) told: Notify,
     queue: Mutex<VecDeque<Delivery>>,
     receipts: Mutex<u64>,
     outcomes: Mutex<VecDeque<Outcome>>,
@@ -43,6 +43,8 @@ pub(crate) struct World {
     stuck: Mutex<HashMap<JobNumber, Arc<Notify>>>,
     pub(crate) claimed: Mutex<VecDeque<Claimed>>,
     pub(crate) grants_lost: Mutex<bool>,
+    /// How often the ledger's session was renewed.
+    pub(crate) renewals: Mutex<u64>,
     /// Whose claims the ledger refuses for good.
     pub(crate) refused: Mutex<Refused>,
 }
@@ -171,6 +173,17 @@ impl Stage {
         loop {
             let told = self.world.told.notified();
             if is_so(&self.world.story.lock().unwrap()) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Waits until the ledger's session was renewed, as it is when the worker begins.
+    pub(crate) async fn until_renewed(&self) {
+        loop {
+            let told = self.world.told.notified();
+            if *self.world.renewals.lock().unwrap() > 0 {
                 return;
             }
             told.await;
