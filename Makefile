@@ -23,10 +23,10 @@ export BROKER
 
 .PHONY: help
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: ## Install what is missing: Rust's targets, redis-server, Python with Celery.
+setup: ## Install what is missing: Rust's targets, Redis, RabbitMQ, PostgreSQL, Python with Celery.
 	@tests/tools/setup rust server python
 
 .PHONY: build
