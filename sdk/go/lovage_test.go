@@ -218,3 +218,24 @@ func TestSchemas(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestARequestIsToldAndItsAnswerRead(t *testing.T) {
+	host := NewHost()
+	ctx := newCtx(host)
+	if _, err := Fetch(ctx, Request{URL: "http://a"}); !errors.Is(err, ErrDenied) {
+		t.Fatalf("nobody answers: %v", err)
+	}
+	host.Answer = func(asked Request) (*Response, error) { return &Response{Status: 503, Body: asked.Body}, nil }
+	body, header, _ := JSON([]int{1})
+	answer, err := Fetch(ctx, Request{Method: "POST", URL: "http://a", Header: header, Body: body})
+	var back []int
+	if err != nil || answer.JSON(&back) != nil || !reflect.DeepEqual(back, []int{1}) {
+		t.Fatalf("%v %v %v", answer, err, back)
+	}
+	if name, _ := described(answer.Check()); name != "HTTPError" {
+		t.Fatalf("the status is told as %s", name)
+	}
+	if asked := host.Requested; len(asked) != 2 || asked[0].Method != "GET" || asked[1].Header["content-type"] != "application/json" {
+		t.Fatalf("%v", asked)
+	}
+}

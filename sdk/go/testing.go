@@ -26,6 +26,10 @@ type Host struct {
 	Sent      []Sent
 	Shown     []Shown
 	Logged    []Logged
+	// Answer answers requests; without it they are denied.
+	Answer func(Request) (*Response, error)
+	// Requested are the requests that were made.
+	Requested []Request
 	// Waited is how long tasks waited.
 	Waited time.Duration
 	steps  map[string]*kept
@@ -138,6 +142,17 @@ func (h *Host) put(task, args, kwargs string, options callOptions) (string, erro
 	}
 	h.outbox = append(h.outbox, sent)
 	return sent.ID, nil
+}
+
+func (h *Host) send(request Request) (*Response, error) {
+	if err := h.offered(); err != nil {
+		return nil, err
+	}
+	h.Requested = append(h.Requested, request)
+	if h.Answer == nil {
+		return nil, &hostError{ErrDenied, "nobody answers here: set Answer"}
+	}
+	return h.Answer(request)
 }
 
 var reserved = []string{"PENDING", "RECEIVED", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", ""}

@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from bed import places, queues, usage  # noqa: E402
 from bed.processes import Process, RedisServer  # noqa: E402
-from conformance import LANGUAGES, build, command, environment  # noqa: E402
+from conformance import GRANTED, LANGUAGES, build, command, environment  # noqa: E402
 
 PATIENCE_S = 300
 WARM_UP = 100
@@ -72,7 +72,7 @@ def measure(name, server, calls) -> Figures:
     words = [places.lovage(), "worker", "-b", queue.broker, "--result-backend", queue.backend]
     words += ["--modules", module.parent, "-c", "64", "-l", "warning"]
     native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
-    with Process(words, more=native) as worker:
+    with Process(words, more=native | GRANTED) as worker:
         worker.wait_for_line("ready:", PATIENCE_S)
         run(queue, min(WARM_UP, calls))
         queue.stage([("conformance.add", (2, 3))] * calls)

@@ -206,6 +206,12 @@ def priorities_order(app, ids):
 
 
 @case
+def call(app, task, arguments):
+    """One call of any task."""
+    return seen(app.send_task(task, json.loads(arguments)))
+
+
+@case
 def send(app, task, arguments, count):
     """Many calls of one task; their ids."""
     arguments = json.loads(arguments)

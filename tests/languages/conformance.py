@@ -8,9 +8,11 @@ import decimal
 import json
 import subprocess
 import sys
+import threading
 import time
 import unittest
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -69,6 +71,29 @@ def build(name) -> Path:
     return output
 
 
+#: What a worker says that lets the modules send requests to this machine.
+GRANTED = {"LOVAGE_HTTP__ALLOW": "127.0.0.1:*", "LOVAGE_HTTP__NETWORKS": "127.0.0.1"}
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    def do_POST(self):
+        """201, and everything that it heard."""
+        body = self.rfile.read(int(self.headers["content-length"]))
+        names = ("x-mine", "idempotency-key", "content-type")
+        heard = {"path": self.path, "body": json.loads(body)} | {n: self.headers[n] for n in names}
+        answer = json.dumps(heard).encode()
+        self.send_response(503 if self.path == "/busy" else 201)
+        self.send_header("X-Theirs", "a header")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
 def command(*words, must=True):
     """Runs one of the binary's commands to its end; it has to succeed, unless it need not."""
     words = [str(places.lovage()), *map(str, words)]
@@ -92,7 +117,7 @@ class Language(unittest.TestCase):
         words = [places.lovage(), "worker", "-b", url, "--result-backend", url, "-c", "32"]
         words += ["--modules", module.parent, "--executors", "1", "-l", "trace"]
         native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
-        cls.worker = Process(words, more=native)
+        cls.worker = Process(words, more=native | GRANTED)
         cls.worker.wait_for_line("ready:", COMPILING_S)
         cls.app = Celery("caller", broker=url, backend=url)
         cls.documents = redis.Redis.from_url(url)
@@ -242,6 +267,23 @@ class Sdk:
         error, _ = self.raised("typed", {"sku": 7})
         self.assertIn(type(error).__name__, REFUSED)
         self.assertRegex(str(error), r"\b(item|sku)\b")
+
+    @feature("requests to hosts that it was granted, with a key that is the same in every attempt")
+    def test_http(self):
+        with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            status, theirs, heard = self.value("http", f"{url}/a?b=%20")
+            self.assertEqual((status, theirs), (201, "a header"))
+            key = heard.pop("idempotency-key")
+            self.assertRegex(key, r"^lv1-[a-z2-7]{26}$")
+            mine = {"path": "/a?b=%20", "x-mine": "conformance", "content-type": "application/json"}
+            self.assertEqual(heard, mine | {"body": {"number": 7}})
+            self.assertNotEqual(self.value("http", url)[2]["idempotency-key"], key)
+            self.assertEqual(type(self.raised("http", f"{url}/busy")[0]).__name__, "HTTPError")
+            server.shutdown()
+        self.assertIsInstance(self.raised("http", url)[0], ConnectionError)
+        self.assertEqual(type(self.raised("http", "http://other.example")[0]).__name__, "Denied")
 
     @feature("a manifest with parameters, documentation and limits")
     def test_manifest(self):

@@ -39,7 +39,7 @@ impl World {
     pub(crate) fn read(wit: &Path) -> Result<Self> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_path(wit)?;
-        let id = resolve.select_world(&[package], Some("task"))?;
+        let id = resolve.select_world(&[package], Some("task-with-wasi-http"))?;
         Ok(Self { resolve, id })
     }
 

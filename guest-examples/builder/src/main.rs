@@ -2,7 +2,8 @@
 //!
 //! Rust modules are components, and programs and hand-written ones are core modules: a host makes
 //! those components when it loads them. Each is checked against `wit/` before it is put there. One
-//! that a host can refuse only after a while goes into `slow/`, so that starting one stays quick.
+//! that a host can refuse only after a while goes into `slow/`, so that starting one stays quick, and
+//! one that wants to be granted something into `granted/`.
 
 #![expect(clippy::print_stdout, reason = "a command reports on its standard output")]
 
@@ -17,9 +18,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// Crates that are built as components, and the file that each becomes.
-const COMPONENTS: [(&str, &str, &str); 5] = [
+const COMPONENTS: [(&str, &str, &str); 6] = [
     ("lovage-example-bench", "bench.wasm", "bench.wasm"),
     ("lovage-example-canvas", "canvas.wasm", "canvas.wasm"),
+    ("lovage-example-courier", "courier.wasm", "granted/courier.wasm"),
     ("lovage-example-hello", "hello.wasm", "hello.wasm"),
     ("lovage-example-hostile", "hostile_tasks.wasm", "hostile-tasks.wasm"),
     ("lovage-example-shop", "shop.wasm", "shop.wasm"),
@@ -53,6 +55,7 @@ fn folders() -> Result<(PathBuf, PathBuf)> {
 /// Builds everything into `guests`, and says a line for each module.
 fn build(root: &Path, target: &Path, guests: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(guests.join("slow"))?;
+    fs::create_dir_all(guests.join("granted"))?;
     let world = check::World::read(&root.join("wit"))?;
     let mut lines = Vec::new();
     for (triple, crates) in [("wasm32-wasip2", &COMPONENTS[..]), ("wasm32-wasip1", &COMMANDS[..])] {
@@ -110,7 +113,7 @@ mod tests {
         let (root, target) = folders().unwrap();
         let guests = tempfile::tempdir().unwrap();
         let lines = build(&root, &target, guests.path()).unwrap();
-        assert_eq!(lines.len(), 18, "{lines:#?}");
+        assert_eq!(lines.len(), 19, "{lines:#?}");
         for (_, _, name) in COMPONENTS {
             let bytes = fs::metadata(guests.path().join(name)).unwrap().len();
             assert!(bytes < 300_000, "{name} has {bytes} bytes");

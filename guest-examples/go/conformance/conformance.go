@@ -114,6 +114,26 @@ func sleep(_ *lovage.Ctx, duration float64) float64 {
 	return duration
 }
 
+// ask asks a server.
+func ask(ctx *lovage.Ctx, url string) ([]any, error) {
+	body, header, err := lovage.JSON(map[string]int{"number": 7})
+	if err != nil {
+		return nil, err
+	}
+	header["X-Mine"] = "conformance"
+	request := lovage.Request{Method: "POST", URL: url, Header: header, Body: body, Timeout: 10 * time.Second}
+	answer, err := lovage.Fetch(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if err := answer.Check(); err != nil {
+		return nil, err
+	}
+	var heard any
+	err = answer.JSON(&heard)
+	return []any{answer.Status, answer.Header["x-theirs"], heard}, err
+}
+
 func seconds(count float64) time.Duration { return time.Duration(count * float64(time.Second)) }
 
 func init() {
@@ -133,6 +153,7 @@ func init() {
 	lovage.Task("conformance.once", once, lovage.Params("order_id"), lovage.IdempotencyKey("order:{order_id}"))
 	lovage.Task("conformance.typed", typed, lovage.Params("item", "note"))
 	lovage.Task("conformance.sleep", sleep, lovage.Params("seconds"))
+	lovage.Task("conformance.http", ask, lovage.Params("url"), lovage.Capabilities("http:127.0.0.1:*"))
 }
 
 func main() {}

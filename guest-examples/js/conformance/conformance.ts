@@ -1,6 +1,7 @@
 /** The tasks that every language's SDK is measured by, here in TypeScript. */
 
 import { Fail, Reject, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
+import { fetch, HTTPError } from "lovage/http";
 
 /** An exception of the module's own. */
 class OutOfStock extends Fail {}
@@ -101,4 +102,11 @@ export const typed = task("conformance.typed", (_ctx, item: Item, note: string |
 export const wait = task("conformance.sleep", async (_ctx, seconds: number): Promise<number> => {
   await sleep(seconds);
   return seconds;
+});
+
+/** Asks a server. */
+export const ask = task("conformance.http", { capabilities: ["http:127.0.0.1:*"] }, async (_ctx, url: string): Promise<unknown[]> => {
+  const answer = await fetch(url, { method: "POST", json: { number: 7 }, headers: { "X-Mine": "conformance" }, timeout: "10s" });
+  if (!answer.ok) throw new HTTPError(`the status is ${answer.status}`, answer);
+  return [answer.status, answer.headers["x-theirs"], answer.json()];
 });

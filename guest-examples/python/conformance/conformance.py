@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from lovage import Reject, Retry, ctx, step, task
+from lovage import Reject, Retry, ctx, http, step, task
 
 
 class OutOfStock(Exception):
@@ -117,3 +117,11 @@ def sleep(seconds: float) -> float:
     """Waits; other tasks run meanwhile."""
     time.sleep(seconds)
     return seconds
+
+
+@task(name="conformance.http", capabilities=["http:127.0.0.1:*"])
+def ask(url: str) -> list:
+    """Asks a server."""
+    answer = http.post(url, json={"number": 7}, headers={"X-Mine": "conformance"}, timeout=10)
+    answer.raise_for_status()
+    return [answer.status, answer.headers["x-theirs"], answer.json()]

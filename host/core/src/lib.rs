@@ -21,6 +21,7 @@
 pub mod admin_ports;
 pub mod fair;
 pub mod frames;
+pub mod http;
 pub mod ports;
 
 mod access;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{HTTP_KIND, HostPattern, HostPatternError};
 use crate::{BreakerRequest, PolicyError, RetryRequest, TaskName};
 
 /// A module's manifest; its JSON schema is `wit/manifest.schema.json`.
@@ -100,6 +101,13 @@ impl TaskSpec {
             reuse: own_instance(),
         }
     }
+
+    /// The hosts that it wants to make requests to, as it writes them.
+    pub fn http_hosts(&self) -> impl Iterator<Item = &str> {
+        self.capabilities.iter().filter_map(|capability| {
+            capability.strip_prefix(HTTP_KIND).and_then(|rest| rest.strip_prefix(':'))
+        })
+    }
 }
 
 /// When a task counts as having happened already.
@@ -166,6 +174,14 @@ pub enum ManifestError {
         /// What it asks for.
         reuse: u32,
     },
+    /// A task wants to make requests to what is no host.
+    #[error("the manifest's task {task:?} asks for a host that is none")]
+    Host {
+        /// The task's name.
+        task: String,
+        /// What is wrong.
+        source: HostPatternError,
+    },
     /// More tasks than a module may have.
     #[error("the manifest names {0} tasks; at most {TASKS_MAX} are taken")]
     TooMany(usize),
@@ -175,6 +191,11 @@ pub enum ManifestError {
 const TASKS_MAX: usize = 1_000;
 
 impl Manifest {
+    /// The hosts that any of its tasks wants to make requests to, each once.
+    pub fn http_hosts(&self) -> std::collections::BTreeSet<&str> {
+        self.tasks.iter().flat_map(TaskSpec::http_hosts).collect()
+    }
+
     /// Reads a manifest that a guest gave: from anyone, so everything in it is checked.
     ///
     /// # Errors
@@ -199,6 +220,9 @@ impl Manifest {
             if !(1..=REUSE_MAX).contains(&task.reuse) {
                 return Err(ManifestError::Reuse { task: name.into(), reuse: task.reuse });
             }
+            let hosts =
+                task.http_hosts().try_for_each(|host| host.parse::<HostPattern>().map(drop));
+            hosts.map_err(|source| ManifestError::Host { task: name.into(), source })?;
             let checked = task.retry.as_ref().map_or(Ok(()), RetryRequest::check);
             checked
                 .and_then(|()| task.breaker.as_ref().map_or(Ok(()), BreakerRequest::check))
@@ -226,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_that_it_asks_for_can_be_read() {
+        let task = |name, hosts| format!(r#"{{"name":"{name}","capabilities":[{hosts}]}}"#);
+        let one = task("a", r#""http:b.example","kv:read","https:x""#);
+        let two = task("b", r#""http:b.example","http:*.a.example:*""#);
+        let manifest = format!(r#"{{"v":1,"module":"m","tasks":[{one},{two}]}}"#);
+        let manifest = Manifest::parse(&manifest).unwrap();
+        assert!(manifest.http_hosts().into_iter().eq(["*.a.example:*", "b.example"]));
+    }
+
+    #[test]
     fn bad_manifests_are_told_apart() {
         let named = |name: &str| format!(r#"{{"v":1,"module":"m","tasks":[{{"name":{name:?}}}]}}"#);
         assert!(matches!(Manifest::parse("{"), Err(ManifestError::Form(_))));
@@ -237,6 +271,8 @@ mod tests {
         assert!(matches!(Manifest::parse(&named(&"a".repeat(256))), Err(ManifestError::Name(_))));
         let twice = r#"{"v":1,"module":"m","tasks":[{"name":"a"},{"name":"a"}]}"#;
         assert!(matches!(Manifest::parse(twice), Err(ManifestError::Twice(_))));
+        let host = r#"{"v":1,"module":"m","tasks":[{"name":"a","capabilities":["http:a b"]}]}"#;
+        assert!(matches!(Manifest::parse(host), Err(ManifestError::Host { .. })));
         let reuse = r#"{"v":1,"module":"m","tasks":[{"name":"a","reuse":101}]}"#;
         assert!(matches!(Manifest::parse(reuse), Err(ManifestError::Reuse { reuse: 101, .. })));
     }

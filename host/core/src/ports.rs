@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::frames::{HostCall, HostReply};
+use crate::http::{HttpError, HttpRequest, HttpResponse};
 use crate::{
     ChordMember, Claim, Claimed, Closing, Counted, Death, Delivery, Disposal, Grant, Job,
     JobNumber, Json, LedgerKey, LedgerWrite, Message, Module, Notice, Publication, Question,
@@ -364,6 +365,18 @@ pub trait Sandbox: Send + Sync {
 pub trait HostServices: Send + Sync {
     /// Answers one call of the attempt `number`. Wrong calls are replies, too.
     async fn call(&self, number: JobNumber, call: HostCall<'_>) -> HostReply;
+}
+
+/// The way to other machines, for what guests want sent.
+#[async_trait]
+pub trait Egress: Send + Sync {
+    /// Sends one request and returns its answer whole; redirects are answers. The host was allowed by
+    /// its name; whether its address is one that tasks may reach, this asks for each it connects to.
+    /// Ends within the request's limits. Dropping the future ends the connection.
+    ///
+    /// # Errors
+    /// With why there is no answer; the request may have been received.
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError>;
 }
 
 /// What time it is.

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use lovage_core::http::{HostPattern, first_not_granted};
 use lovage_core::ports::Sandbox;
-use lovage_core::{Manifest, Module, Outcome, Report, TaskSpec, TenantId, Tenants};
+use lovage_core::{Manifest, Module, Outcome, Report, TaskSpec, TenantId};
 use lovage_sandbox::{Compiled, Compiler, ModuleKind};
 use lovage_worker::{Modules, Route, check_schema};
 use tracing::{error, info};
+
+use crate::config::Config;
 
 /// Module files that are read whole at most.
 const MODULE_BYTES_MAX: u64 = 64 << 20;
@@ -34,19 +37,23 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// as the default tenant's, and those of a folder inside it that has a tenant's name as that tenant's.
 /// A module that cannot be used is told and left out: its neighbours' tasks are not to wait for it.
 ///
+/// One that asks for a host that the worker does not grant is left out, too: better now than when a
+/// task of it has done half its work.
+///
 /// Returns how many were left out.
 ///
 /// # Errors
 /// When a folder cannot be read.
 pub(crate) async fn load_folder(
     folder: &Path,
+    config: &Config,
     compiler: &Compiler,
     sandbox: &dyn Sandbox,
     modules: &Modules,
-    tenants: &Tenants,
 ) -> anyhow::Result<usize> {
+    let granted = &config.http.settings.granted;
     let mut all = files(folder)?.into_iter().map(|file| (None, file)).collect::<Vec<_>>();
-    for tenant in tenants.all() {
+    for tenant in config.tenants.all() {
         let own = folder.join(tenant.id.as_str());
         if !tenant.id.is_default() && own.is_dir() {
             all.extend(files(&own)?.into_iter().map(|file| (Some(tenant.id.clone()), file)));
@@ -58,7 +65,7 @@ pub(crate) async fn load_folder(
     for (tenant, file) in &all {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         progress.set_message(name.clone());
-        let loaded = load(file, compiler, sandbox).await.and_then(|module| {
+        let loaded = load(file, granted, compiler, sandbox).await.and_then(|module| {
             match tenant {
                 None => modules.add(&module)?,
                 Some(tenant) => {
@@ -92,6 +99,7 @@ pub(crate) async fn load_folder(
 
 async fn load(
     file: &Path,
+    granted: &[HostPattern],
     compiler: &Compiler,
     sandbox: &dyn Sandbox,
 ) -> anyhow::Result<Arc<Module>> {
@@ -102,6 +110,9 @@ async fn load(
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let module = describe(compiled, &stem, sandbox).await?;
     module.manifest.tasks.iter().try_for_each(check_schema)?;
+    if let Some(host) = first_not_granted(module.manifest.http_hosts(), granted) {
+        anyhow::bail!("it wants wasi:http/outgoing-handler for {host}: http.allow grants it not");
+    }
     Ok(Arc::new(module))
 }
 

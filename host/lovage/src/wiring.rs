@@ -103,7 +103,7 @@ pub(crate) async fn wire(
     let services = Services::new(Arc::clone(&results), ledger.clone(), Arc::clone(&clock))
         .named(&config.hostname)
         .on_trial(config.failpoint.clone(), effect_sink(config)?);
-    let services = Arc::new(services);
+    let services = Arc::new(beside::sending(services, config)?);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = lovage_executors::Options::new(&program, ["executor"]);
     options.processes = config.executors;

@@ -12,7 +12,7 @@ use lovage_core::{JobNumber, Limits, OutboxItem};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::imports::HostError;
+use crate::imports::{HostError, Http};
 use crate::limits::MemoryMeter;
 use crate::queue::Slot;
 use crate::streams::Streams;
@@ -36,6 +36,10 @@ pub(crate) struct Guest {
     pub(crate) outbox: Vec<OutboxItem>,
     pub(crate) outbox_bytes: usize,
     pub(crate) steps: HashSet<String>,
+    /// The steps that were begun and have not ended, the innermost last.
+    pub(crate) open_steps: Vec<String>,
+    /// What requests need; made when the guest has to do with HTTP for the first time.
+    pub(crate) http: Option<Box<Http>>,
     /// Who answers what only the worker can; nobody does while a module is described.
     pub(crate) services: Option<Arc<dyn HostServices>>,
     /// The frame that asked for this attempt, of which few guests read more than the arguments.
@@ -68,6 +72,8 @@ impl Guest {
         self.outbox.clear();
         self.outbox_bytes = 0;
         self.steps.clear();
+        self.open_steps.clear();
+        self.http = None;
         self.services = Some(services);
         self.frame = frame;
         self.started = started;

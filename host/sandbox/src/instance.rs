@@ -160,6 +160,8 @@ fn store(run: &Run<'_>, frame: &Arc<[u8]>, setting: &Setting, started: Instant) 
         outbox: Vec::new(),
         outbox_bytes: 0,
         steps: HashSet::new(),
+        open_steps: Vec::new(),
+        http: None,
         services: matches!(run.entry, Entry::Task(_)).then(|| Arc::clone(&setting.services)),
         frame: Arc::clone(frame),
         started,

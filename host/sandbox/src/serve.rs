@@ -209,6 +209,7 @@ impl Server {
     /// Writes everything there is, as far as the worker takes it.
     fn write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.link.state();
+        state.serve_with(context.waker());
         while state.written < state.output.len() {
             let rest = state.output.get(state.written..).unwrap_or_default();
             state.written += ready!(Pin::new(&mut self.socket).poll_write(context, rest))?;

@@ -28,15 +28,18 @@ pub(crate) async fn hold(keeping: Keeping) {
     let Keeping { broker, ledger, sandbox, services, lease, wake } = keeping;
     let running = &services.running;
     let mut renewed = Instant::now();
+    services.lease.renewed(renewed, lease);
     // At once: since the sessions began, modules may have been compiled for longer than a lease.
     let mut pause = Duration::ZERO;
     loop {
         // Whether it was time or a wish makes no difference.
         let _ = tokio::time::timeout(pause, wake.notified()).await;
+        let asked = Instant::now();
         let (lost, held) = renew(&*broker, ledger.as_deref()).await;
         stop(&*sandbox, running, |attempt| lost.has(attempt));
         if held {
             (renewed, pause) = (Instant::now(), lease / 3);
+            services.lease.renewed(asked, lease);
         } else {
             pause = RETRY.min(lease / 10);
             if renewed.elapsed() > lease * 2 / 3 {

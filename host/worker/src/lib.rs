@@ -26,8 +26,10 @@ mod events;
 mod failpoint;
 mod in_order;
 mod keeper;
+mod lease;
 mod modules;
 mod operations;
+mod outbound;
 mod pipeline;
 mod restraint;
 mod running;
@@ -53,6 +55,7 @@ pub use operations::{
     Begun, OperationSettings, Operations, Rate, RateError, RateSettings, Revoked, Roster,
     SharedRate, Slots, Sources, TimeLimits,
 };
+pub use outbound::HttpSettings;
 pub use schemas::{SchemaError, check_schema};
 pub use services::Services;
 pub use unpark::unpark;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_core::{Grant, Job, JobNumber};
 
+use crate::outbound::Requests;
+
 /// The attempts that run now. It is asked when a guest calls the host, and when a lease is lost.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
@@ -20,13 +22,15 @@ pub(crate) struct Attempt {
     pub(crate) job: Arc<Job>,
     /// The right to run it; `None` where there is no ledger.
     pub(crate) grant: Option<Grant>,
+    /// What it sends to other machines; `None` where its task asks for none.
+    pub(crate) requests: Option<Requests>,
 }
 
 impl Running {
     /// Registers an attempt for as long as the guard lives.
     pub(crate) fn enter(&self, job: &Arc<Job>, grant: Option<Grant>) -> Guard<'_> {
         let number = JobNumber(self.next.fetch_add(1, Ordering::Relaxed));
-        let attempt = Attempt { job: Arc::clone(job), grant };
+        let attempt = Attempt { job: Arc::clone(job), grant, requests: Requests::of(job) };
         self.attempts().insert(number, Arc::new(attempt));
         Guard { running: self, number }
     }
@@ -55,6 +59,9 @@ pub(crate) struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.running.attempts().remove(&self.number);
+        let attempt = self.running.attempts().remove(&self.number);
+        if let Some(requests) = attempt.as_ref().and_then(|attempt| attempt.requests.as_ref()) {
+            requests.end();
+        }
     }
 }

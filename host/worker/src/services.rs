@@ -5,11 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lovage_celery::request_text;
 use lovage_core::frames::{HostCall, HostReply, OnDoubt};
-use lovage_core::ports::{Clock, HostServices, Ledger, PortError, ResultBackend};
+use lovage_core::http::HttpError;
+use lovage_core::ports::{Clock, Egress, HostServices, Ledger, PortError, ResultBackend};
 use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskId, TaskState};
 
 use crate::effect_sink::EffectSink;
 use crate::failpoint::{Failpoint, Passage};
+use crate::lease::LeaseWatch;
+use crate::outbound::{HttpSettings, Outbound};
 use crate::running::{Attempt, Guard, Running};
 use crate::steps;
 
@@ -19,6 +22,8 @@ pub struct Services {
     ledger: Option<Arc<dyn Ledger>>,
     clock: Arc<dyn Clock>,
     pub(crate) running: Running,
+    pub(crate) lease: LeaseWatch,
+    outbound: Option<Outbound>,
     failpoint: Failpoint,
     sink: EffectSink,
     hostname: String,
@@ -41,15 +46,21 @@ impl Services {
         ledger: Option<Arc<dyn Ledger>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (running, failpoint, sink) = Default::default();
+        let (running, lease, failpoint, sink) = Default::default();
         let hostname = "celery@localhost".into();
-        Self { results, ledger, clock, running, failpoint, sink, hostname }
+        Self { results, ledger, clock, running, lease, outbound: None, failpoint, sink, hostname }
     }
 
     /// The same for a worker of this node name, which guests may ask for.
     #[must_use]
     pub fn named(self, hostname: &str) -> Self {
         Self { hostname: hostname.into(), ..self }
+    }
+
+    /// The same, with a way to other machines; without, nothing that a guest wants sent is sent.
+    #[must_use]
+    pub fn sending(self, egress: Arc<dyn Egress>, settings: HttpSettings) -> Self {
+        Self { outbound: Some(Outbound::new(egress, settings)), ..self }
     }
 
     /// The same, for a test: it dies at a failpoint, and counts in a sink what leaves.
@@ -143,6 +154,10 @@ impl HostServices for Services {
             HostCall::StepAbandon { name } => {
                 steps::abandon(self.ledger.as_deref(), &attempt, name).await
             }
+            HostCall::Http(call) => match &self.outbound {
+                Some(outbound) => outbound.answer(&attempt, &self.lease, *call).await,
+                None => HostReply::HttpError(HttpError::NotGranted(call.authority.into())),
+            },
         }
     }
 }

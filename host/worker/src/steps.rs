@@ -148,9 +148,15 @@ fn is_name(name: &str) -> bool {
 /// The key that a step's receiver de-duplicates on. Attempt, worker and fence do not enter: it is
 /// the same however often the step is sent.
 fn step_key(attempt: &Attempt, step: &str) -> String {
+    effect_key(attempt, &[step])
+}
+
+/// The key of an effect of a call that these words tell from its other effects.
+pub(crate) fn effect_key(attempt: &Attempt, effect: &[&str]) -> String {
     let mut hash = Sha256::new();
     let Job { tenant, invocation, key, .. } = &*attempt.job;
-    for part in [tenant.id.as_str(), invocation.task.as_str(), key, step] {
+    let call = [tenant.id.as_str(), invocation.task.as_str(), key];
+    for part in call.iter().chain(effect) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -172,7 +178,7 @@ mod tests {
     fn attempt(key: &str, receipt: u64) -> Attempt {
         let mut job = Job { key: key.into(), ..samples::job(0) };
         job.invocation.delivery.receipt = Receipt(receipt);
-        Attempt { job: Arc::new(job), grant: None }
+        Attempt { job: Arc::new(job), grant: None, requests: None }
     }
 
     #[test]

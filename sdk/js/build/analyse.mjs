@@ -46,6 +46,7 @@ function compilerOptions(ts, sources) {
     paths: {
       ...own?.paths,
       lovage: [join(SDK, "src/index.ts")],
+      "lovage/http": [join(SDK, "src/http.ts")],
       "lovage/testing": [join(SDK, "src/testing.ts")],
     },
   };

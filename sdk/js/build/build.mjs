@@ -80,13 +80,14 @@ function contractFiles(wit) {
   const places = wit ? [resolve(wit)] : [join(SDK, "wit/contract"), resolve(SDK, "../../wit")];
   const place = places.find((one) => existsSync(join(one, "world.wit")));
   if (!place) throw new Problem(`there is no world.wit in ${places.at(-1)}`, "name the folder of the contract with --wit");
-  return readdirSync(place).filter((name) => name.endsWith(".wit")).sort().map((name) => join(place, name));
+  const inside = (folder) => readdirSync(folder).filter((name) => name.endsWith(".wit")).sort().map((name) => join(folder, name));
+  return [...inside(place), ...inside(join(place, "deps"))];
 }
 
 /** Runs the bundle in Node, with nobody behind its imports, and asks it for its manifest. */
 async function look(folder, text) {
   const nobody = 'data:text/javascript,const%20no=()=>{throw%20new%20Error("a%20module%20is%20being%20built")};export{';
-  const exports = "no as current,no as timeLeft,no as revoked,no as begin,no as put,no as update,no as write,no as subscribeDuration,no as getRandomBytes};";
+  const exports = "no as current,no as timeLeft,no as revoked,no as begin,no as put,no as update,no as write,no as subscribeDuration,no as getRandomBytes,no as send};";
   const stub = nobody + exports.replaceAll(" ", "%20");
   const file = join(folder, "look.mjs");
   // Where the result goes: what the author's code prints is not mixed with it.
@@ -106,12 +107,14 @@ async function look(folder, text) {
 async function componentize(jco, folder, contract, text, engine) {
   const wit = join(folder, "wit");
   cpSync(join(SDK, "wit/deps"), join(wit, "deps"), { recursive: true });
-  for (const file of contract) cpSync(file, join(wit, basename(file)));
+  for (const file of contract) cpSync(file, join(wit, basename(dirname(file)) === "deps" ? "deps" : "", basename(file)));
   cpSync(join(SDK, "wit/world.wit"), join(wit, "javascript.wit"));
   const source = join(folder, "module.js");
   const output = join(folder, "module.wasm");
   writeFileSync(source, text);
-  const { code, said } = await run(jco, ["componentize", source, "--wit", wit, "-n", "javascript", ...ENGINES[engine], "-o", output], folder);
+  // The way to other machines is imported only where somebody sends something.
+  const world = text.includes('from "lovage:task/http@') ? "javascript-with-http" : "javascript";
+  const { code, said } = await run(jco, ["componentize", source, "--wit", wit, "-n", world, ...ENGINES[engine], "-o", output], folder);
   if (code !== 0 || !existsSync(output)) throw new Problem("jco could not build the module", "", said.trim());
   return readFileSync(output);
 }

@@ -6,7 +6,10 @@ import { compact } from "./map.mjs";
 import { Problem } from "./problem.mjs";
 import { SDK } from "./tools.mjs";
 
-const ALIAS = { lovage: join(SDK, "src/index.ts"), "lovage/testing": join(SDK, "src/testing.ts") };
+const ALIAS = { lovage: join(SDK, "src/index.ts"), "lovage/http": join(SDK, "src/http.ts"), "lovage/testing": join(SDK, "src/testing.ts") };
+
+/** In a module somebody answers requests. */
+const SENDING = { ...ALIAS, "lovage/http": join(SDK, "src/sending.ts") };
 
 /** Bundles `sources`; answers the text, with its map at its end, and the files that went into it. */
 export async function bundle(esbuild, sources, { module, signatures, engine, root }) {
@@ -27,7 +30,7 @@ export async function bundle(esbuild, sources, { module, signatures, engine, roo
     mainFields: ["module", "main"],
     conditions: ["import", "default"],
     external: ["lovage:*", "wasi:*"],
-    alias: ALIAS,
+    alias: SENDING,
     define: { LOVAGE_ENGINE: JSON.stringify(engine), "process.env.NODE_ENV": '"production"' },
     // `async` becomes generators on the SDK's own `Promise`; see `loop.ts`.
     supported: { "async-await": false, "async-generator": false, "for-await": false, "top-level-await": false },

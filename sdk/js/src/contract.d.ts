@@ -24,6 +24,9 @@ declare module "wasi:clocks/monotonic-clock@0.2.0" {
 declare module "wasi:random/random@0.2.0" {
   export function getRandomBytes(length: number | bigint): Uint8Array;
 }
+declare module "lovage:task/http@0.1.0" {
+  export function send(request: object): { status: number; headers: [string, Uint8Array][]; body: Uint8Array };
+}
 
 /** Which engine the module is built for: `"quickjs"` or `"starlingmonkey"`. */
 declare const LOVAGE_ENGINE: string;

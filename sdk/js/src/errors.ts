@@ -47,6 +47,14 @@ export class Unavailable extends HostError {}
 export class InvalidCall extends HostError {}
 /** A limit of this attempt is reached; the text names it. */
 export class LimitExceeded extends HostError {}
+/** The task was not granted that host, or its address is one that tasks may not reach. */
+export class Denied extends HostError {}
+/** A request has no answer, or one whose status is an error; `response` is it if there is one. */
+export class HTTPError extends HostError {
+  constructor(message = "", readonly response?: unknown) {
+    super(message);
+  }
+}
 /** The soft time limit is over. Tidy up and return: the hard limit is near. */
 export class SoftTimeLimitExceeded extends LovageError {}
 /** The task waits for what nobody will do: a promise without a timer or a call behind it. */

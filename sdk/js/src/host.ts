@@ -1,5 +1,7 @@
 /** Who answers a guest's questions: the worker in a module, `testing.Host` in a test, nobody while a module is built. */
 
+import type { Request, Response } from "./http.js";
+
 /** Levels of a log line. */
 export type Level = "trace" | "debug" | "info" | "warn" | "error";
 
@@ -57,6 +59,8 @@ export interface Host {
   wait(ms: number): void;
   /** Random bytes that nobody can foresee. */
   random(length: number): Uint8Array;
+  /** Sends a request; there only in modules that import `lovage/http`. */
+  send?(request: Request): Response;
 }
 
 let answering: Host | null = null;

@@ -8,9 +8,10 @@
  * It remembers steps over attempts, and records what was sent, shown and logged. Waiting takes no time.
  */
 
-import { InvalidCall, SoftTimeLimitExceeded, Unavailable } from "./errors.js";
+import { Denied, InvalidCall, SoftTimeLimitExceeded, Unavailable } from "./errors.js";
 import type { Failure } from "./failures.js";
 import { answeredBy, type Begun, type CallOptions, type Doubt, type Host as Answers, type Level } from "./host.js";
+import type { Request, Response } from "./http.js";
 import * as json from "./json.js";
 import { End, end, finish, start } from "./running.js";
 import { TASKS, type Signature } from "./task.js";
@@ -57,6 +58,9 @@ export class Host implements Answers {
   readonly sent: Sent[] = [];
   readonly shown: [state: string, meta: any][] = [];
   readonly logged: [level: Level, message: string, fields: any][] = [];
+  readonly requested: Request[] = [];
+  /** Answers requests; without it they are denied. */
+  answer: ((request: Request) => Response) | null = null;
   /** Milliseconds that tasks waited. */
   waited = 0;
   #steps = new Map<string, { input: string; value?: string }>();
@@ -160,6 +164,13 @@ export class Host implements Answers {
   wait(ms: number): void {
     this.waited += ms;
     if (this.softMs !== null) this.softMs = Math.max(0, this.softMs - ms);
+  }
+
+  send(request: Request): Response {
+    this.#offered();
+    this.requested.push(request);
+    if (!this.answer) throw new Denied("nobody answers here: set `answer`");
+    return this.answer(request);
   }
 
   random(length: number): Uint8Array {

@@ -11,7 +11,7 @@ import { HostError, InvalidCall, LimitExceeded, SoftTimeLimitExceeded, Unavailab
 import type { CallOptions, Doubt, Handle, Host, Level } from "./host.js";
 
 /** A `u64` as the engine's bindings want it. */
-const u64: (value: number) => any = LOVAGE_ENGINE === "quickjs" ? (value) => value : (value) => BigInt(Math.round(value));
+export const u64: (value: number) => any = LOVAGE_ENGINE === "quickjs" ? (value) => value : (value) => BigInt(Math.round(value));
 
 const KINDS: { [tag: string]: new (message: string) => Error } = {
   "soft-time-limit": SoftTimeLimitExceeded,

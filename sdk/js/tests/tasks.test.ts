@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Fail, Reject, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
+import { fetch, Response } from "lovage/http";
 import { Host } from "lovage/testing";
 import { manifest } from "../src/manifest.js";
 import { TASKS } from "../src/task.js";
@@ -25,6 +26,10 @@ task("shop.charge", {
   return receipt;
 });
 
+task("shop.rate", { capabilities: ["http:api.bank.example"] }, async (_ctx, currency: string) => {
+  const answer = await fetch("https://api.bank.example/rates", { method: "post", json: { currency }, timeout: "5s" });
+  return answer.ok ? answer.json() : answer.status;
+});
 task("shop.pack", (_ctx, item: Item, ...more: Item[]): number => more.length + (item.count ?? 1));
 task("shop.wait", async (ctx, how: string) => {
   if (how === "retry") throw new Retry(new BankError("later"), { after: "30s" });
@@ -120,4 +125,16 @@ test("mistakes in a declaration are told when the module is built", () => {
     TASKS.delete("wrong");
   }
   assert.throws(() => task("shop.charge", () => 1), /two tasks have the name "shop.charge"/);
+});
+
+test("a request is told, and its answer read", async () => {
+  const host = new Host();
+  assert.equal((await host.attempt("shop.rate", "EUR")).failure?.exceptionType, "Denied");
+  host.answer = (request) => new Response(200, request.body);
+  assert.deepEqual(await host.call("shop.rate", "EUR"), { currency: "EUR" });
+  const [, asked] = host.requested;
+  assert.deepEqual([asked!.method, asked!.url, asked!.timeout], ["POST", "https://api.bank.example/rates", 5]);
+  assert.deepEqual(asked!.headers, [["content-type", "application/json"]]);
+  host.answer = () => new Response(503);
+  assert.equal(await host.call("shop.rate", "EUR"), 503);
 });

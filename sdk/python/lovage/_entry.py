@@ -14,11 +14,11 @@ import warnings
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import handler
-from wit_world.imports import types
 
 from . import _chance, _failures, _host, _logs, _prepare, _running, _sleep
 from ._manifest import manifest
 from ._registry import TASKS
+from ._types import types
 from ._wasm import Imports
 
 

@@ -52,6 +52,10 @@ class Nobody:
         """Begins a step; answers ("run" | "ambiguous", handle) or ("replay", JSON text)."""
         raise self._unavailable()
 
+    def send_http(self, method, scheme, authority, target, headers, body, within):
+        """Sends a request; answers status, headers (names and bytes) and body."""
+        raise self._unavailable()
+
 
 NOBODY = Nobody()
 _current = NOBODY

@@ -1,11 +1,19 @@
 """The host behind the imports of `lovage:task`. Only a module can import this."""
 
 from componentize_py_types import Err
-from wit_world.imports import context, log, outbox, progress, steps, types
+from wit_world.imports import context, log, outbox, progress, steps
 
 from ._failures import clean
 from ._host import LEVELS
-from .exceptions import HostError, InvalidCall, LimitExceeded, SoftTimeLimitExceeded, Unavailable
+from ._types import types
+from .exceptions import (
+    Denied,
+    HostError,
+    InvalidCall,
+    LimitExceeded,
+    SoftTimeLimitExceeded,
+    Unavailable,
+)
 
 _LEVELS = dict(
     zip(LEVELS, (log.Level.TRACE, log.Level.DEBUG, log.Level.INFO, log.Level.WARN, log.Level.ERROR))
@@ -28,8 +36,21 @@ def _asked(call, *arguments):
     raise SoftTimeLimitExceeded() if kind is None else kind(said.value)
 
 
+def _no_hosts(*_):
+    raise Denied("no task of this module asks for a host; see `capabilities`")
+
+
+try:
+    # There only where a task asks for a host.
+    from ._sending import send as _send
+except ImportError:
+    _send = _no_hosts
+
+
 class Imports:
     """Answers by asking the host."""
+
+    send_http = staticmethod(_send)
 
     current = staticmethod(context.current)
     revoked = staticmethod(context.revoked)

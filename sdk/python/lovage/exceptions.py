@@ -40,6 +40,18 @@ class LimitExceeded(HostError):
     """A limit of this attempt is reached; the text names it."""
 
 
+class Denied(HostError):
+    """The task was not granted that host, or its address is one that tasks may not reach."""
+
+
+class HTTPError(HostError):
+    """A request has no answer, or one whose status is an error; `response` is it if there is one."""
+
+    def __init__(self, message, response=None):
+        super().__init__(message)
+        self.response = response
+
+
 class NotSupported(LovageError):
     """Celery has this and the contract with the host does not; the text says what to do instead."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from . import _json, _running
 from ._host import answered_by
-from .exceptions import InvalidCall, SoftTimeLimitExceeded, Unavailable
+from .exceptions import Denied, InvalidCall, SoftTimeLimitExceeded, Unavailable
 
 RESERVED_STATES = frozenset(
     "PENDING RECEIVED STARTED SUCCESS FAILURE RETRY REVOKED REJECTED IGNORED".split()
@@ -29,6 +29,16 @@ class Sent(NamedTuple):
     kwargs: dict
     options: dict
     id: str
+
+
+class Requested(NamedTuple):
+    """A request that a task made."""
+
+    method: str
+    url: str
+    headers: dict
+    body: bytes
+    timeout: float | None
 
 
 class Outcome(NamedTuple):
@@ -69,6 +79,9 @@ class Host:
     sent: list = field(default_factory=list)
     shown: list = field(default_factory=list)
     logged: list = field(default_factory=list)
+    #: Answers requests: a function of a `Requested` that returns an `http.Response` or raises.
+    answer: Any = None
+    requested: list = field(default_factory=list)
     _steps: dict = field(default_factory=dict)
     _begun: set = field(default_factory=set)
     _outbox: list = field(default_factory=list)
@@ -166,6 +179,16 @@ class Host:
 
     def log(self, level, message, fields):
         self.logged.append((level, message, json.loads(fields) if fields else {}))
+
+    def send_http(self, method, scheme, authority, target, headers, body, within):
+        self._offered()
+        said = {name: value.decode("latin-1") for name, value in headers}
+        self.requested.append(Requested(method, f"{scheme}://{authority}{target}", said, body, within))
+        if self.answer is None:
+            raise Denied("nobody answers here: set `answer`")
+        came = self.answer(self.requested[-1])
+        headers = [(name, value.encode("latin-1")) for name, value in came.all_headers]
+        return came.status, headers, came.body
 
     def begin(self, name, input, doubt):
         self._offered()

@@ -71,7 +71,8 @@ def build(project, output, progress, *, module=None, needs=None, wit=None, use_c
     cached = use_cache and kept.exists()
     if not cached:
         with progress.step(f"building {output.name} ({len(json.loads(seen['manifest'])['tasks'])} tasks)"):
-            wasm = _componentize(command, wit, site, main, seen["files"], project.root)
+            world = _world(json.loads(seen["manifest"]))
+            wasm = _componentize(command, wit, site, main, seen["files"], project.root, world)
         kept.parent.mkdir(parents=True, exist_ok=True)
         _replace(kept, embed(wasm, seen["manifest"]))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def _main_text(project, lazy, module, manifest):
 def _key(version, wit, site, main, files, root):
     digest = hashlib.sha256(f"{version}\n{site and site.name}\n{main}\n".encode())
     own = [path for folder in (SDK / "lovage", STANDIN) for path in sorted(folder.rglob("*.py"))]
-    for path in (*sorted(wit.glob("*.wit")), *own):
+    for path in (*sorted(wit.rglob("*.wit")), *own):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     for name in files:
         path = Path(name)
@@ -106,7 +107,13 @@ def _key(version, wit, site, main, files, root):
     return digest.hexdigest()[:32]
 
 
-def _componentize(command, wit, site, main, files, root):
+def _world(manifest):
+    """What the module imports: the way to other machines only where a task asks for a host."""
+    wanted = [name for task in manifest["tasks"] for name in task.get("capabilities", ())]
+    return "task-with-wasi-http" if any(name.startswith("http:") for name in wanted) else "task"
+
+
+def _componentize(command, wit, site, main, files, root, world):
     with tempfile.TemporaryDirectory(prefix="lovage-build-") as folder:
         # Only what was imported is there, so that no build depends on what else is in the folder.
         stage = Path(folder) / "app"
@@ -117,7 +124,7 @@ def _componentize(command, wit, site, main, files, root):
         (stage / "lovage_main.py").write_text(main, encoding="utf-8")
         output = Path(folder) / "out.wasm"
         paths = [stage, SDK, STANDIN, *([site] if site else [])]
-        arguments = [command, "-d", str(wit), "-w", "task", "componentize", "lovage_main"]
+        arguments = [command, "-d", str(wit), "-w", world, "componentize", "lovage_main"]
         arguments += [part for path in paths for part in ("-p", str(path))]
         environment = {
             name: value

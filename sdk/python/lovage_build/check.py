@@ -9,7 +9,7 @@ from .project import STANDIN
 
 _NO_THREADS = "a sandbox has one thread; call the functions one after another, or call tasks"
 _NO_PROCESSES = "a sandbox starts no process; do it in Python, or in a service"
-_NO_SOCKETS = "a sandbox has no network; ask a service through a host capability, or another task"
+_NO_SOCKETS = "a sandbox has no sockets; ask for the host and use lovage.http, or call another task"
 _NO_FILES = "a sandbox has no file system; pass the content as an argument"
 _C_EXTENSION = "it is a C extension; only pure Python is bundled"
 

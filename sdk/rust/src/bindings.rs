@@ -2,7 +2,8 @@
 
 wit_bindgen::generate!({
     path: "../../wit",
-    world: "task",
+    world: "task-with-wasi-http",
+    generate_all,
     pub_export_macro: true,
     export_macro_name: "export_task",
     default_bindings_module: "lovage::bindings",

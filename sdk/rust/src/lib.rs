@@ -32,6 +32,7 @@ mod args;
 mod context;
 mod error;
 mod host;
+pub mod http;
 mod json;
 pub mod log;
 mod outbox;

@@ -18,6 +18,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    fmt,
     rc::Rc,
     time::Duration,
 };
@@ -25,6 +26,7 @@ use std::{
 use crate::{
     Attempt, Ctx, HostError, TaskError, TimeLeft,
     host::{self, CallOptions},
+    http::{ErrorKind, Response},
     log::Level,
     task,
 };
@@ -56,6 +58,31 @@ pub struct Sent {
     pub in_chord: bool,
 }
 
+/// A request that a task made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exchange {
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// The headers that the task set.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Who answers requests; nobody, unless the test says who.
+#[derive(Clone, Default)]
+pub(crate) struct Answer(pub(crate) Option<Rc<Answerer>>);
+
+type Answerer = dyn Fn(&Exchange) -> Result<Response, ErrorKind>;
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Answer").field(&self.0.is_some()).finish()
+    }
+}
+
 /// A fake host. Clones of it are the same host.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -73,6 +100,8 @@ pub(crate) struct State {
     pub(crate) sent: Vec<Sent>,
     pub(crate) progress: Vec<(String, String)>,
     pub(crate) logs: Vec<(Level, String, String)>,
+    pub(crate) answer: Answer,
+    pub(crate) requests: Vec<Exchange>,
 }
 
 /// A step that was begun; without a value nobody knows how it ended.
@@ -103,6 +132,8 @@ impl Host {
             sent: Vec::new(),
             progress: Vec::new(),
             logs: Vec::new(),
+            answer: Answer::default(),
+            requests: Vec::new(),
         };
         Self { state: Rc::new(RefCell::new(state)) }
     }
@@ -122,6 +153,17 @@ impl Host {
     /// Revokes the task.
     pub fn revoke(&self) {
         self.state.borrow_mut().revoked = true;
+    }
+
+    /// Answers the requests that tasks make. Without it they are denied, as on a worker that grants
+    /// nothing.
+    pub fn answer_http(&self, answer: impl Fn(&Exchange) -> Result<Response, ErrorKind> + 'static) {
+        self.state.borrow_mut().answer = Answer(Some(Rc::new(answer)));
+    }
+
+    /// The requests that tasks made.
+    pub fn requests(&self) -> Vec<Exchange> {
+        self.state.borrow().requests.clone()
     }
 
     /// Runs one attempt of a task's function. Its calls leave if it succeeds; else the next attempt

@@ -167,7 +167,8 @@ class UnderAWorker(unittest.TestCase):
         cls.broker, cls.backend = cls.server.url(0), cls.server.url(1)
         command = [places.lovage(), "worker", "-b", cls.broker, "--result-backend", cls.backend]
         command += ["-Q", "celery,mails", "--modules", modules, "-c", "64", "-l", "trace"]
-        cls.worker = Process(command)
+        granted = {"LOVAGE_HTTP__ALLOW": "127.0.0.1:*", "LOVAGE_HTTP__NETWORKS": "127.0.0.1"}
+        cls.worker = Process(command, more=granted)
         cls.worker.wait_for_line("ready:", COMPILING_S)
         os.environ |= {"BROKER": cls.broker, "BACKEND": cls.backend}
         sys.path.insert(0, str(folder))

@@ -143,6 +143,16 @@ fn sleep(seconds: f64) -> f64 {
     seconds
 }
 
+/// Asks a server.
+#[lovage::task(name = "conformance.http", capabilities("http:127.0.0.1:*"))]
+fn ask(url: String) -> Result<(u16, Option<String>, serde_json::Value), TaskError> {
+    let number = std::collections::BTreeMap::from([("number", 7)]);
+    let request = lovage::http::post(url).json(&number).header("X-Mine", "conformance");
+    let answer = request.timeout(Duration::from_secs(10)).send()?.error_for_status()?;
+    let theirs = answer.header("x-theirs").map(str::to_owned);
+    Ok((answer.status(), theirs, answer.json()?))
+}
+
 #[expect(clippy::disallowed_methods, reason = "a guest yields to its host by waiting")]
 fn wait(time: Duration) {
     std::thread::sleep(time);

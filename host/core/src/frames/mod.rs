@@ -9,8 +9,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::http::{HEADERS_MAX, HttpError, HttpResponse};
 use crate::{Death, JobNumber, Limits, LogLevel, Usage};
 
 mod report;
@@ -19,7 +21,7 @@ mod wire;
 pub use wire::{FrameError, append, decode, decode_owned, first};
 
 /// The version of the frames. Both ends are the same binary, so any difference is an error.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The largest frame, in bytes; above the largest argument, result or host call by a margin.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -218,6 +220,33 @@ pub enum HostCall<'a> {
         /// Its meta value, a JSON text.
         meta: &'a str,
     },
+    /// `wasi:http`'s `outgoing-handler.handle`.
+    #[serde(borrow)]
+    Http(Box<HttpCall<'a>>),
+}
+
+/// A request that a guest wants to be sent, its body complete.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct HttpCall<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Whether it is `https`.
+    pub is_secure: bool,
+    /// The host, and the port if it is not the usual one.
+    pub authority: &'a str,
+    /// The path with its query.
+    pub target: &'a str,
+    /// The headers.
+    #[serde(borrow, deserialize_with = "wire::at_most::<HEADERS_MAX, _, _>")]
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// The body.
+    pub body: Bytes,
+    /// The step that the guest is in, if it is in one.
+    pub step: Option<&'a str>,
+    /// How long the guest would wait for a connection, if it says so.
+    pub connect_within: Option<Duration>,
+    /// How long it may wait for the answer.
+    pub within: Duration,
 }
 
 /// What is to happen when a step was begun before and its fate is unknown.
@@ -246,6 +275,10 @@ pub enum HostReply {
     StepAmbiguous(String),
     /// The step's fate is unknown and its author wants the task parked: the attempt ends here.
     StepDoubt,
+    /// The answer to a request.
+    Http(Box<HttpResponse>),
+    /// Why a request has no answer.
+    HttpError(HttpError),
     /// `host-error.unavailable`: what is missing.
     Unavailable(String),
     /// `host-error.invalid`: what is wrong.

@@ -155,8 +155,8 @@ async fn folder(config: &Config) -> Finding {
 async fn load(config: &Config, folder: &std::path::Path) -> anyhow::Result<(usize, usize)> {
     let wired = wiring::wire(config, None, &Shutdown::default()).await?;
     let modules: &Modules = &wired.modules;
-    let (sandbox, tenants) = (&*wired.ports.sandbox, &config.tenants);
-    let left_out = modules::load_folder(folder, &wired.compiler, sandbox, modules, tenants).await;
+    let sandbox = &*wired.ports.sandbox;
+    let left_out = modules::load_folder(folder, config, &wired.compiler, sandbox, modules).await;
     wired.executors.stop().await;
     wired.ports.broker.leave().await?;
     Ok((modules.names().len(), left_out?))

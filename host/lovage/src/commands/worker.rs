@@ -78,7 +78,7 @@ pub(super) async fn live(
         ..
     } = wired;
     if let Some(folder) = &config.modules {
-        modules::load_folder(folder, &compiler, &*ports.sandbox, &modules, &config.tenants).await?;
+        modules::load_folder(folder, config, &compiler, &*ports.sandbox, &modules).await?;
     }
     let watching = match library {
         Some(library) => Some(watch(config, library, &modules, &tenants).await?),

@@ -4,6 +4,7 @@
 //! problems are reported together, and a key that nobody knows is a problem: it names the nearest one
 //! that exists. This is the only place that reads the environment.
 
+mod http;
 mod keys;
 mod layers;
 mod operations;
@@ -21,6 +22,7 @@ use lovage_celery::Accept;
 use lovage_core::{Limits, QueueName, Tenants};
 use lovage_worker::Failpoint;
 
+pub(crate) use http::HttpConfig;
 pub(crate) use keys::{KEYS, TENANT_KEYS};
 pub(crate) use layers::{Layers, Origin};
 pub(crate) use operations::OperationsConfig;
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     /// Where tokens, tenants made at run time and the audit log are.
     pub(crate) records: PathBuf,
     pub(crate) api: ApiConfig,
+    /// What tasks may send to other machines.
+    pub(crate) http: HttpConfig,
     /// How it is watched and steered.
     pub(crate) operations: OperationsConfig,
     /// The tenants that the configuration names.
@@ -132,6 +136,7 @@ impl Config {
             registry: registry.clone(),
             records: records(&mut reader, &registry.unwrap_or_default()),
             api: api(&mut reader),
+            http: HttpConfig::read(&mut reader),
             tenants: tenants::read(&mut reader),
             operations: OperationsConfig::read(&mut reader, layers),
             log_level: reader.text("log.level"),

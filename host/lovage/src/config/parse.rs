@@ -115,6 +115,21 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A list of what can be read from a text, each element.
+    pub(super) fn all<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        path: &str,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for element in self.list(path) {
+            match element.parse() {
+                Ok(it) => all.push(it),
+                Err(error) => self.problem(path, &format!("is refused: {error}")),
+            }
+        }
+        all
+    }
+
     /// An address and a port; `None` for none.
     pub(super) fn address(&mut self, path: &str) -> Option<SocketAddr> {
         self.read(path, "is no address with a port, such as 127.0.0.1:9808", |text| match text {

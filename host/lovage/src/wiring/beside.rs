@@ -1,12 +1,15 @@
-//! What workers share beside the queues: a way to reach them all, and limits that hold over all.
+//! What workers have beside the queues: a way to reach them all, limits that hold over all, and a way
+//! to other machines.
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use lovage_brokers::amqp::{AmqpFanout, AmqpFanoutOptions};
 use lovage_brokers::redis::{RedisFanout, RedisFanoutOptions};
 use lovage_core::ports::{Fanout, SharedRates};
+use lovage_egress::Client;
 use lovage_stores::redis::RedisRates;
+use lovage_worker::Services;
 
 use super::{Place, place};
 use crate::config::Config;
@@ -53,4 +56,20 @@ pub(super) fn shared_rates(config: &Config) -> anyhow::Result<Option<Arc<dyn Sha
         }
     }
     bail!("task.shared_rates needs a Redis that all workers share: as broker, or beside RabbitMQ")
+}
+
+/// The services with a way to other machines, if any task may send anything there.
+pub(super) fn sending(services: Services, config: &Config) -> anyhow::Result<Services> {
+    let http = &config.http;
+    if http.settings.granted.is_empty() {
+        return Ok(services);
+    }
+    let authorities = http
+        .authorities
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())));
+    let authorities = authorities.transpose()?;
+    let networks = http.networks.iter().copied().collect();
+    let client = Client::new(networks, authorities.as_deref()).context("http.authorities")?;
+    Ok(services.sending(Arc::new(client), http.settings.clone()))
 }

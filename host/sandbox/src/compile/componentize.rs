@@ -26,7 +26,15 @@ const CONTRACT: &str = concat!(
     include_str!("../../../../wit/outbox.wit"),
     include_str!("../../../../wit/progress.wit"),
     include_str!("../../../../wit/log.wit"),
+    include_str!("../../../../wit/http.wit"),
 );
+
+/// What of WASI the contract names, in the order in which each needs those before it.
+const WASI: [(&str, &str); 3] = [
+    ("io.wit", include_str!("../../../../wit/deps/io.wit")),
+    ("clocks.wit", include_str!("../../../../wit/deps/clocks.wit")),
+    ("http.wit", include_str!("../../../../wit/deps/http.wit")),
+];
 
 /// What a command may import beside WASI: what a task may, and its exit.
 const COMMAND: &str = "package lovage:command@0.1.0;
@@ -51,10 +59,14 @@ pub(super) fn componentize(
     };
     if kind == ModuleKind::Command || !survey.has_component_type {
         let mut resolve = Resolve::default();
+        for (name, text) in WASI {
+            resolve.push_source(name, text).map_err(contract)?;
+        }
         let task = resolve.push_source("task.wit", CONTRACT).map_err(contract)?;
         let command = resolve.push_source("command.wit", COMMAND).map_err(contract)?;
         let (package, world) = match kind {
-            ModuleKind::Tasks => (task, "task"),
+            // Of what a world offers, a module imports what it uses.
+            ModuleKind::Tasks => (task, "task-with-wasi-http"),
             ModuleKind::Command => (command, "command"),
         };
         let world = resolve.select_world(&[package], Some(world)).map_err(contract)?;

@@ -129,10 +129,10 @@ mod tests {
         let error = refused(r#"(module (import "env" "launch" (func)))"#);
         assert_eq!(error, Refusal::Import("env.launch".into()));
         let error = refused(
-            r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance))
+            r#"(component (import "wasi:http/incoming-handler@0.2.0" (instance))
                 (import "lovage:task/log@0.1.0" (instance)))"#,
         );
-        assert_eq!(error, Refusal::Import("wasi:http/outgoing-handler@0.2.0".into()));
+        assert_eq!(error, Refusal::Import("wasi:http/incoming-handler@0.2.0".into()));
         assert_eq!(error.code(), "import-not-granted");
         let error = refused(r#"(component (import "lovage:task/log@0.2.0" (instance)))"#);
         assert_eq!(error, Refusal::Import("lovage:task/log@0.2.0".into()));

@@ -133,17 +133,22 @@ impl Survey {
 
     /// Refuses a component's imports that nothing stands behind.
     ///
-    /// All of WASI 0.2 that a language's runtime may drag in is linked, to nothing. What would be a
-    /// capability (`wasi:http`, `wasi:keyvalue`, `wasi:config`) is not linked unless it is granted.
+    /// All of WASI 0.2 that a language's runtime may drag in is linked, to nothing, and what sends
+    /// requests is linked to a worker that asks for each whether it is granted. Other capabilities
+    /// (`wasi:keyvalue`, `wasi:config`) are not there.
     pub(super) fn allow_component_imports(&self) -> Result<(), Refusal> {
-        const TASK: &[&str] = &["context", "log", "outbox", "progress", "steps", "types"];
+        const TASK: &[&str] = &["context", "http", "log", "outbox", "progress", "steps", "types"];
         const WASI: &[&str] = &["cli", "clocks", "filesystem", "io", "random", "sockets"];
         let allowed = |name: &str| {
             let task =
                 |rest: &str| rest.strip_suffix("@0.1.0").is_some_and(|is| TASK.contains(&is));
             let wasi = |rest: &str| {
                 let (package, rest) = rest.split_once('/').unwrap_or_default();
-                WASI.contains(&package) && rest.contains("@0.2.")
+                let is_sent = |rest: &str| {
+                    let names = ["types@0.2.", "outgoing-handler@0.2."];
+                    package == "http" && names.iter().any(|name| rest.starts_with(name))
+                };
+                WASI.contains(&package) && rest.contains("@0.2.") || is_sent(rest)
             };
             name == EXIT
                 || name.strip_prefix("lovage:task/").is_some_and(task)

@@ -1,6 +1,7 @@
 //! What guests may import: the contract's own interfaces, and a WASI with nothing behind it.
 
 mod context;
+mod http;
 mod log;
 mod outbox;
 mod progress;
@@ -13,13 +14,14 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::compile::EXIT;
 use crate::guest::Guest;
 use crate::trap::Stop;
+pub(crate) use http::Http;
 pub(crate) use log::LogBook;
 
 /// What wasmtime makes of the contract.
 pub(crate) mod contract {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "task",
+        world: "task-with-http",
         imports: {
             "lovage:task/context.request": async | trappable,
             "lovage:task/context": trappable,
@@ -36,9 +38,10 @@ pub(crate) use contract::lovage::task::types::{Failure, HostError};
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     linker.allow_shadowing(true);
     random::add_to_linker(&mut linker)?;
-    contract::Task::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    contract::TaskWithHttp::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     linker.instance(EXIT)?.func_wrap(
         "exit",
         |_: wasmtime::StoreContextMut<'_, Guest>, (status,): (u8,)| -> wasmtime::Result<()> {

@@ -47,8 +47,8 @@ impl Host for Guest {
         let job = self.job;
         let step = |key| Step { name: name.clone(), key, ended: false, job };
         Ok(match self.call_worker(call).await {
-            Ok(HostReply::StepRun(key)) => Ok(Begun::Run(self.table.push(step(key))?)),
-            Ok(HostReply::StepAmbiguous(key)) => Ok(Begun::Ambiguous(self.table.push(step(key))?)),
+            Ok(HostReply::StepRun(key)) => Ok(Begun::Run(self.open(step(key))?)),
+            Ok(HostReply::StepAmbiguous(key)) => Ok(Begun::Ambiguous(self.open(step(key))?)),
             Ok(HostReply::StepReplay(value)) => Ok(Begun::Replay(value)),
             // Its author wants a person to decide: nothing of this attempt may go on.
             Ok(HostReply::StepDoubt) => return Err(Stop::Doubt(name).into()),
@@ -93,6 +93,12 @@ impl HostStep for Guest {
 }
 
 impl Guest {
+    /// Keeps a step that was begun; requests that are sent from now on belong to it.
+    fn open(&mut self, step: Step) -> wasmtime::Result<Resource<Step>> {
+        self.open_steps.push(step.name.clone());
+        Ok(self.table.push(step)?)
+    }
+
     /// Ends a step, at most once: with a value, or abandoned. A call that fails may be made again.
     async fn end(
         &mut self,
@@ -117,6 +123,7 @@ impl Guest {
         // Evidence that an effect took place is worth taking even after the soft limit.
         match self.call_worker_at_any_time(call).await {
             Ok(HostReply::Done) => {
+                self.open_steps.retain(|open| open != name);
                 self.table.get_mut(step)?.ended = true;
                 Ok(Ok(()))
             }

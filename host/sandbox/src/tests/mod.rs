@@ -3,6 +3,7 @@
 mod cost;
 mod deaths;
 mod host_calls;
+mod http;
 mod protocol;
 mod reuse;
 mod turns;

@@ -6,6 +6,8 @@
 mod imports;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
+#[cfg(target_family = "wasm")]
+mod sending;
 
 use std::{fmt, time::Duration};
 
@@ -13,6 +15,8 @@ use std::{fmt, time::Duration};
 pub(crate) use imports::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
+#[cfg(target_family = "wasm")]
+pub(crate) use sending::send_http;
 
 use crate::TaskError;
 

@@ -4,9 +4,9 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use super::{Attempt, Begun, CallOptions, HostError, TimeLeft};
 use crate::{
-    OnDoubt,
+    OnDoubt, http,
     log::Level,
-    testing::{State, StepState},
+    testing::{Exchange, State, StepState},
 };
 
 thread_local! {
@@ -143,6 +143,32 @@ pub(crate) fn progress(name: &str, meta: &str) -> Result<(), HostError> {
         state.progress.push((name.to_owned(), meta.to_owned()));
         Ok(())
     })
+}
+
+pub(crate) fn send_http(
+    request: &http::Request,
+    body: &[u8],
+) -> Result<http::Response, http::Error> {
+    let answer = call(|state| Ok(state.answer.clone()));
+    let answer = answer.map_err(|error| match error {
+        HostError::SoftTimeLimit => {
+            http::Error::new(http::ErrorKind::SoftTimeLimit, "the soft time limit is over")
+        }
+        error => http::Error::new(http::ErrorKind::Denied, error.to_string()),
+    })?;
+    let told = Exchange {
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers: request.headers.clone(),
+        body: body.to_owned(),
+    };
+    // Asked for outside of the state: the test's function may ask the host, too.
+    let answered = match &answer.0 {
+        Some(answer) => answer(&told),
+        None => Err(http::ErrorKind::Denied),
+    };
+    ask(|state| state.requests.push(told));
+    answered.map_err(|kind| http::Error::new(kind, format!("the test says {kind:?}")))
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &str) {

@@ -35,6 +35,7 @@ mod patience;
 mod processes;
 mod rabbit;
 mod reference;
+mod requests;
 mod retries;
 mod revoking;
 mod shutdown;

@@ -4,7 +4,7 @@
 //!  L5  tests/                       may import everything
 //!  L4  host/lovage                  the binary; the only place that names an adapter
 //!  L3  host/worker host/api         use cases; they meet only through core
-//!  L2  host/{brokers,stores,executors,sandbox}   adapters; never each other
+//!  L2  host/{brokers,stores,executors,sandbox,egress}   adapters; never each other
 //!  L1  host/{celery,redis,sqlite}   bytes <-> vocabulary; a big dependency wrapped once
 //!  L0  host/core                    vocabulary, ports, pure decisions
 //!  --  sdk/* know wit · guest-examples/* know sdk
@@ -48,8 +48,8 @@ fn may_use(user: &str, used: &str) -> bool {
         "host/core" => false,
         "host/celery" | "host/redis" | "host/sqlite" => used == "host/core",
         "host/brokers" | "host/stores" if ["host/redis", "host/sqlite"].contains(&used) => true,
-        "host/brokers" | "host/stores" | "host/executors" | "host/sandbox" | "host/worker"
-        | "host/api" => used == "host/core" || used == "host/celery",
+        "host/brokers" | "host/stores" | "host/executors" | "host/sandbox" | "host/egress"
+        | "host/worker" | "host/api" => used == "host/core" || used == "host/celery",
         "host/lovage" => used.starts_with("host/"),
         _ if user.starts_with("sdk/") || user.starts_with("guest-examples/") => {
             used.starts_with("sdk/")
