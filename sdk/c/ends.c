@@ -89,12 +89,23 @@ lovage_end lovage_end_with(lovage_call *call, int kind, const char *class_name, 
 }
 
 lovage_end lovage_end_of_host_error(lovage_call *call, const char *file, int line, const char *function) {
-    static const char *const CLASSES[] = {"billiard.exceptions:SoftTimeLimitExceeded", "Unavailable",
-                                          "InvalidCall", "LimitExceeded", "HostError"};
-    size_t kind = call->has_error && call->error.kind < 5 ? call->error.kind : 4;
-    /* What no retry can mend is rejected. */
-    int end = kind == 0 || kind == 4 ? END_FAIL : END_REJECT;
-    const char *said = kind == 0 || !call->has_error ? "SoftTimeLimitExceeded()" : lovage_copy(call->error.text);
-    if (kind == 0) lovage_arguments(call, "[]");
-    return lovage_end_with(call, end, CLASSES[kind], file, line, function, "%s", said);
+    static const struct {
+        const char *class_name;
+        int end; /* what no retry can mend is rejected */
+    } KINDS[] = {
+        [HOST_SOFT_LIMIT] = {"billiard.exceptions:SoftTimeLimitExceeded", END_FAIL},
+        [HOST_UNAVAILABLE] = {"Unavailable", END_REJECT},
+        [HOST_INVALID] = {"InvalidCall", END_REJECT},
+        [HOST_LIMIT] = {"LimitExceeded", END_REJECT},
+        [HOST_OTHER] = {"HostError", END_FAIL},
+        [HOST_DENIED] = {"Denied", END_REJECT},
+        [HOST_CONNECTION] = {"ConnectionError", END_FAIL},
+        [HOST_TIMEOUT] = {"TimeoutError", END_FAIL},
+        [HOST_RESPONSE] = {"HTTPError", END_FAIL},
+    };
+    size_t kind = call->has_error && call->error.kind < sizeof KINDS / sizeof *KINDS ? call->error.kind : HOST_OTHER;
+    bool is_soft = kind == HOST_SOFT_LIMIT;
+    const char *said = is_soft || !call->has_error ? "SoftTimeLimitExceeded()" : lovage_copy(call->error.text);
+    if (is_soft) lovage_arguments(call, "[]");
+    return lovage_end_with(call, KINDS[kind].end, KINDS[kind].class_name, file, line, function, "%s", said);
 }

@@ -4,9 +4,15 @@
 
 #include "lovage.h"
 
+/* Why the host cannot honour a call, as the contract counts; after those, why a request has no answer. */
+enum {
+    HOST_SOFT_LIMIT, HOST_UNAVAILABLE, HOST_INVALID, HOST_LIMIT, HOST_OTHER,
+    HOST_DENIED, HOST_CONNECTION, HOST_TIMEOUT, HOST_RESPONSE
+};
+
 /* What the host says when it cannot honour a call. */
 typedef struct {
-    uint8_t kind; /* soft-time-limit, unavailable, invalid, limit, other */
+    uint8_t kind;
     lovage_text text;
 } host_error;
 

@@ -66,6 +66,8 @@ typedef struct lovage_task {
     const char *rate_limit;
     /* A cron expression of five fields, in UTC. */
     const char *schedule;
+    /* What it asks the operator for, separated by spaces: "http:api.bank.example". */
+    const char *capabilities;
     /* More members of the manifest's entry, as JSON without the outer braces. */
     const char *more;
     struct lovage_task *next;
@@ -252,6 +254,42 @@ const char *lovage_send(lovage_call *call, const char *task, const char *args, c
 lovage_text lovage_send_signature(lovage_call *call, const char *signature);
 /* The same as one more member of the chord that this task is a member of. */
 lovage_text lovage_add_to_chord(lovage_call *call, const char *signature);
+
+/* Requests to other machines, for tasks with `capabilities` for their hosts. The worker sends them, whole, and
+ * gives a POST or a PATCH without an Idempotency-Key one that is the same in every attempt. */
+
+typedef struct {
+    const char *name, *value;
+} lovage_http_header;
+
+typedef struct {
+    /* NULL is GET. */
+    const char *method;
+    const char *url;
+    const lovage_http_header *headers;
+    size_t header_count;
+    lovage_text body;
+    /* How long to wait for the answer; 0 is as long as the worker does. */
+    double timeout_s;
+} lovage_http_request;
+
+/* A header as it came; its name is in small letters. */
+typedef struct {
+    lovage_text name, value;
+} lovage_http_field;
+
+typedef struct {
+    int status;
+    lovage_text body;
+    const lovage_http_field *headers;
+    size_t header_count;
+} lovage_http_response;
+
+/* Sends a request and waits for the whole answer, whatever its status. False, when there is none: return
+ * LOVAGE_HOST_ERROR(call). The request may have been received. */
+bool lovage_http(lovage_call *call, const lovage_http_request *request, lovage_http_response *response);
+/* The first header of this name; nothing when there is none. */
+lovage_text lovage_http_header_of(const lovage_http_response *response, const char *name);
 
 /* Shows a state such as PROGRESS with JSON `meta`. False: LOVAGE_HOST_ERROR(call) says why. */
 bool lovage_progress(lovage_call *call, const char *state, const char *meta);

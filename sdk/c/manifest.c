@@ -54,6 +54,21 @@ static void write_limits(buffer *out, const lovage_task *task) {
     buffer_text(out, "}");
 }
 
+/* Words separated by spaces, as a list. */
+static void write_words(buffer *out, const char *name, const char *words) {
+    if (words == NULL) return;
+    buffer_text(out, lovage_format(",\"%s\":", name));
+    const char *separator = "[";
+    while (*(words += strspn(words, " ")) != 0) {
+        size_t size = strcspn(words, " ");
+        buffer_text(out, separator);
+        buffer_quoted(out, words, size);
+        words += size;
+        separator = ",";
+    }
+    buffer_text(out, *separator == '[' ? "[]" : "]");
+}
+
 static void write_task(buffer *out, const lovage_task *task) {
     buffer_text(out, "{\"name\":");
     buffer_text(out, lovage_quote(task->name));
@@ -66,6 +81,7 @@ static void write_task(buffer *out, const lovage_task *task) {
     write_text(out, "queue", task->queue);
     write_text(out, "rate_limit", task->rate_limit);
     write_text(out, "schedule", task->schedule);
+    write_words(out, "capabilities", task->capabilities);
     if (task->more != NULL) buffer_text(out, lovage_format(",%s", task->more));
     buffer_text(out, "}");
 }

@@ -120,6 +120,9 @@ func contextCurrent(result unsafe.Pointer)
 //go:wasmimport lovage:task/context@0.1.0 time-left
 func contextTimeLeft(result unsafe.Pointer)
 
+//go:wasmimport lovage:task/context@0.1.0 request
+func contextRequest(result unsafe.Pointer)
+
 //go:wasmimport lovage:task/context@0.1.0 revoked
 func contextRevoked() uint32
 
@@ -131,6 +134,12 @@ func progressUpdate(state unsafe.Pointer, stateLength uint32, meta unsafe.Pointe
 
 //go:wasmimport lovage:task/outbox@0.1.0 put
 func outboxPut(arguments, result unsafe.Pointer)
+
+//go:wasmimport lovage:task/outbox@0.1.0 send
+func outboxSend(signature unsafe.Pointer, signatureLength uint32, result unsafe.Pointer)
+
+//go:wasmimport lovage:task/outbox@0.1.0 add-to-chord
+func outboxAddToChord(signature unsafe.Pointer, signatureLength uint32, result unsafe.Pointer)
 
 //go:wasmimport lovage:task/steps@0.1.0 begin
 func stepsBegin(name unsafe.Pointer, nameLength uint32, input unsafe.Pointer, inputLength, doubt uint32, result unsafe.Pointer)
@@ -231,10 +240,36 @@ func (imports) put(task, args, kwargs string, options callOptions) (string, erro
 	given.setOption(76, options.headers)
 	outboxPut(given.at(0), result.at(0))
 	runtime.KeepAlive(given)
-	if err := result.failed(); err != nil {
+	return result.answered()
+}
+
+// answered is a result<string, host-error>.
+func (a *area) answered() (string, error) {
+	if err := a.failed(); err != nil {
 		return "", err
 	}
-	return result.string(4), nil
+	return a.string(4), nil
+}
+
+func (imports) sendSignature(signature string) (string, error) {
+	result := new(area)
+	defer release(taken)
+	outboxSend(pointer(signature), uint32(len(signature)), result.at(0))
+	return result.answered()
+}
+
+func (imports) addToChord(signature string) (string, error) {
+	result := new(area)
+	defer release(taken)
+	outboxAddToChord(pointer(signature), uint32(len(signature)), result.at(0))
+	return result.answered()
+}
+
+func (imports) request() (string, error) {
+	result := new(area)
+	defer release(taken)
+	contextRequest(result.at(0))
+	return result.answered()
 }
 
 func (imports) progress(state, meta string) error {
@@ -308,6 +343,13 @@ func exportedRun(task unsafe.Pointer, taskLength uint32, args unsafe.Pointer, ar
 	}
 	answer.setU8(0, 1)
 	answer.setU8(8, uint8(end.end))
+	switch end.end {
+	case ignored:
+		return answer.at(0)
+	case replaced:
+		answer.setString(16, end.text)
+		return answer.at(0)
+	}
 	answer.setString(16, end.name)
 	if end.module != "" {
 		answer.setOption(24, &end.module)
@@ -318,6 +360,9 @@ func exportedRun(task unsafe.Pointer, taskLength uint32, args unsafe.Pointer, ar
 	}
 	if end.end == again {
 		answer.setTime(56, end.after)
+		if end.text != "" {
+			answer.setOption(72, &end.text)
+		}
 	}
 	return answer.at(0)
 }

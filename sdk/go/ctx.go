@@ -22,6 +22,9 @@ type host interface {
 	timeLeft() (soft *time.Duration, hard time.Duration)
 	revoked() bool
 	put(task, args, kwargs string, options callOptions) (string, error)
+	sendSignature(signature string) (string, error)
+	addToChord(signature string) (string, error)
+	request() (string, error)
 	progress(state, meta string) error
 	log(level Level, message, fields string)
 	begin(name, input string, doubt Doubt) (begun, error)
@@ -278,6 +281,35 @@ func (c *Ctx) Call(task string, call Call) (string, error) {
 		options.headers = &text
 	}
 	return c.host.put(task, args, kwargs, options)
+}
+
+// SendSignature sends any signature of Celery's (a task, chain, group, chord, …) in its JSON form if this attempt
+// succeeds; the tuple of its result, [[id, parent], children].
+func (c *Ctx) SendSignature(signature any) (any, error) { return told(c.host.sendSignature, signature) }
+
+// AddToChord sends a signature as one more member of the chord that this task is a member of: the body waits for it, too.
+func (c *Ctx) AddToChord(signature any) (any, error) { return told(c.host.addToChord, signature) }
+
+func told(send func(string) (string, error), signature any) (any, error) {
+	text, err := encode(signature)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = send(text); err != nil {
+		return nil, err
+	}
+	return decodeAny(text)
+}
+
+// Request is everything that Celery's Task.request has, by Celery's names. It is asked for outside of the sandbox.
+func (c *Ctx) Request() (map[string]any, error) {
+	text, err := c.host.request()
+	if err != nil {
+		return nil, err
+	}
+	value, err := decodeAny(text)
+	request, _ := value.(map[string]any)
+	return request, err
 }
 
 // Step is a step that is under way, handed to the function that carries out its effect.

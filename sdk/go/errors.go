@@ -60,15 +60,20 @@ type Failure struct {
 	frames []runtime.Frame
 	end    end
 	after  *time.Duration
+	// text is what a retry changes, or the signature that takes the task's place, as JSON.
+	text string
 }
 
-// end is how an attempt ends that returns a Failure.
+// end is how an attempt ends that returns a Failure, in the contract's order.
 type end int
 
 const (
 	failed end = iota
 	rejected
 	again
+	ignored
+	requeued
+	replaced
 )
 
 // Error is an exception of the name, with the message and more arguments: what a Python caller would catch.
@@ -95,9 +100,35 @@ func Rejectf(format string, args ...any) *Failure {
 	return &Failure{err: fmt.Errorf(format, args...), name: "Reject", frames: here(), end: rejected}
 }
 
+// Requeue puts the message back to its queue because of err: it is delivered again, as the same attempt.
+func Requeue(err error) *Failure { return &Failure{err: err, frames: here(), end: requeued} }
+
+// Ignore says that the task has seen to its end itself: nobody is told of one, and no result is written. What it sent
+// leaves.
+func Ignore() *Failure { return &Failure{err: errors.New("ignored"), name: "Ignore", end: ignored} }
+
+// Replace has another signature, in Celery's JSON form, take this task's place: its id, and whatever was to follow it.
+// One without a JSON form fails the task.
+func Replace(signature any) *Failure {
+	text, err := encode(signature)
+	if err != nil {
+		return &Failure{err: err, name: "EncodeError", frames: here()}
+	}
+	return &Failure{err: errors.New("replaced"), name: "Ignore", end: replaced, text: text}
+}
+
 // After says when it is run again.
 func (f *Failure) After(wait time.Duration) *Failure {
 	f.after = &wait
+	return f
+}
+
+// With says what the next attempt has other than this one: options of Celery's Task.retry by their names, such as args,
+// kwargs, queue. What has no JSON form changes nothing.
+func (f *Failure) With(options map[string]any) *Failure {
+	if text, err := encode(options); err == nil {
+		f.text = text
+	}
 	return f
 }
 
@@ -143,6 +174,7 @@ type ended struct {
 	args   string
 	trace  string
 	after  *time.Duration
+	text   string
 }
 
 // modules are where Python's callers find classes that are Celery's.
@@ -156,7 +188,7 @@ func endOf(err error, t *task) *ended {
 	found := &ended{}
 	var frames []runtime.Frame
 	if failure, is := errors.AsType[*Failure](err); is {
-		found.end, found.after, frames = failure.end, failure.after, failure.frames
+		found.end, found.after, found.text, frames = failure.end, failure.after, failure.text, failure.frames
 	}
 	if _, is := errors.AsType[mismatch](err); is {
 		found.end = rejected

@@ -25,6 +25,7 @@ func init() {
 		IdempotencyKey("order:{order}"), IdempotencyTTL(time.Hour), TimeLimit(5*time.Second), Memory(64<<20), RateLimit("10/s"))
 	Task("shop.pack", func(_ *Ctx, one item, more ...item) int { return one.Count + len(more) }, Params("item"))
 	Task("shop.wait", wait, Params("how"))
+	Task("shop.end", finish, Params("how"))
 	Task("shop.echo", func(_ *Ctx, value any) any { return value })
 	Task("shop.leave", func(*Ctx) { go func() { select {} }() })
 }
@@ -121,6 +122,53 @@ func TestErrorsEndAnAttemptAsThePolicySays(t *testing.T) {
 	}
 	if got = host.Attempt("nobody"); got.Kind != "rejected" || got.Exception != "NotRegistered" {
 		t.Errorf("%+v", got)
+	}
+}
+
+func finish(ctx *Ctx, how string) (any, error) {
+	if _, err := ctx.SendSignature(map[string]any{"task": "shop.mail", "options": map[string]any{"task_id": "mail-1"}}); err != nil {
+		return nil, err
+	}
+	switch how {
+	case "ignore":
+		return nil, Ignore()
+	case "requeue":
+		return nil, Requeue(errors.New("once more"))
+	case "replace":
+		return nil, Replace(map[string]any{"task": "shop.mail"})
+	case "odd":
+		return nil, Replace(func() {})
+	case "changed":
+		return nil, Retry(errors.New("later")).With(map[string]any{"priority": 3})
+	}
+	if _, err := ctx.AddToChord(map[string]any{"task": "shop.mail"}); err != nil {
+		return nil, err
+	}
+	request, err := ctx.Request()
+	return request["id"], err
+}
+
+func TestATaskSeesToItsEndItselfGoesBackOrHandsItsPlaceOn(t *testing.T) {
+	host := NewHost()
+	for how, expected := range map[string]Outcome{
+		"ignore":  {Kind: "ignored", Exception: "Ignore"},
+		"requeue": {Kind: "requeued", Exception: "Error"},
+		"replace": {Kind: "replaced", Exception: "Ignore", Options: `{"task":"shop.mail"}`},
+		"odd":     {Kind: "failed", Exception: "EncodeError"},
+		"changed": {Kind: "retry", Exception: "Error", Options: `{"priority":3}`},
+		"join":    {Kind: "failed", Exception: "InvalidCall"},
+	} {
+		got := host.Attempt("shop.end", how)
+		if got.Kind != expected.Kind || got.Exception != expected.Exception || got.Options != expected.Options {
+			t.Errorf("%s: %+v", how, got)
+		}
+	}
+	if len(host.Sent) != 2 || host.Sent[0].ID != "mail-1" {
+		t.Errorf("only what is ignored or replaced sends: %+v", host.Sent)
+	}
+	host.InChord = true
+	if got := host.Attempt("shop.end", "join"); got.Value != `"task-1"` || len(host.Sent) != 4 {
+		t.Errorf("%+v %+v", got, host.Sent)
 	}
 }
 

@@ -21,6 +21,8 @@ type Host struct {
 	// Soft is until the soft limit; nil is no limit, 0 is over.
 	Soft      *time.Duration
 	IsRevoked bool
+	// InChord says whether the task is a member of a chord.
+	InChord bool
 	// HasLedger says whether steps are answered.
 	HasLedger bool
 	Sent      []Sent
@@ -53,13 +55,16 @@ type Logged struct {
 	Message, Fields string
 }
 
-// Outcome is how an attempt ended: Kind is succeeded, failed, rejected or retry. Texts are JSON.
+// Outcome is how an attempt ended: Kind is succeeded, failed, rejected, retry, ignored, requeued or replaced. Texts are
+// JSON.
 type Outcome struct {
 	Kind, Value       string
 	Exception, Module string
 	Arguments         string
 	Traceback         string
 	After             *time.Duration
+	// Options are what a retry changes, or the signature that takes the task's place.
+	Options string
 }
 
 type kept struct {
@@ -93,8 +98,13 @@ func (h *Host) AttemptJSON(name, args, kwargs string) Outcome {
 		h.Sent = append(h.Sent, h.outbox...)
 		return Outcome{Kind: "succeeded", Value: text}
 	}
-	kind := [...]string{"failed", "rejected", "retry"}[end.end]
-	return Outcome{Kind: kind, Exception: end.name, Module: end.module, Arguments: end.args, Traceback: end.trace, After: end.after}
+	if end.end == ignored || end.end == replaced {
+		h.Sent = append(h.Sent, h.outbox...)
+	}
+	kind := [...]string{"failed", "rejected", "retry", "ignored", "requeued", "replaced"}[end.end]
+	return Outcome{
+		Kind: kind, Exception: end.name, Module: end.module, Arguments: end.args, Traceback: end.trace, After: end.after, Options: end.text,
+	}
 }
 
 func (h *Host) key() string {
@@ -142,6 +152,38 @@ func (h *Host) put(task, args, kwargs string, options callOptions) (string, erro
 	}
 	h.outbox = append(h.outbox, sent)
 	return sent.ID, nil
+}
+
+func (h *Host) sendSignature(signature string) (string, error) {
+	if err := h.offered(); err != nil {
+		return "", err
+	}
+	value, _ := decodeAny(signature)
+	fields, _ := value.(map[string]any)
+	task, is := fields["task"].(string)
+	if !is {
+		return "", &hostError{ErrInvalid, "a signature is an object that names its task"}
+	}
+	options, _ := fields["options"].(map[string]any)
+	id, is := options["task_id"].(string)
+	if !is {
+		id = fmt.Sprintf("%s-call-%d", h.TaskID, len(h.outbox))
+	}
+	args, _ := encode(fields["args"])
+	kwargs, _ := encode(fields["kwargs"])
+	h.outbox = append(h.outbox, Sent{ID: id, Task: task, Args: args, Kwargs: kwargs})
+	return encode([]any{[]any{id, nil}, nil})
+}
+
+func (h *Host) addToChord(signature string) (string, error) {
+	if !h.InChord {
+		return "", &hostError{ErrInvalid, "this task is not a member of any chord"}
+	}
+	return h.sendSignature(signature)
+}
+
+func (h *Host) request() (string, error) {
+	return encode(map[string]any{"id": h.TaskID, "retries": h.RetriesBefore, "headers": h.Headers, "root_id": nil, "group": nil})
 }
 
 func (h *Host) send(request Request) (*Response, error) {

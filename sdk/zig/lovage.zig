@@ -17,6 +17,7 @@
 
 const std = @import("std");
 const c = @import("runtime.zig");
+const http = @import("http.zig");
 
 /// Memory that need not be freed.
 pub const allocator: std.mem.Allocator = std.heap.c_allocator;
@@ -68,7 +69,13 @@ pub const Policy = struct {
     queue: ?[:0]const u8 = null,
     rate_limit: ?[:0]const u8 = null,
     schedule: ?[:0]const u8 = null,
+    /// What it asks the operator for, separated by spaces: "http:api.bank.example".
+    capabilities: ?[:0]const u8 = null,
 };
+
+pub const Header = http.Header;
+pub const Request = http.Request;
+pub const Response = http.Response;
 
 /// The attempt that a task is run for, and the host it may call.
 pub const Ctx = struct {
@@ -195,6 +202,12 @@ pub const Ctx = struct {
         return self.answer(src, c.lovage_add_to_chord(self.call, json_of(signature).ptr));
     }
 
+    /// Sends a request and waits for the whole answer. The worker gives a POST or a PATCH without an
+    /// Idempotency-Key one that is the same in every attempt.
+    pub fn fetch(self: *Ctx, src: std.builtin.SourceLocation, asked: Request) Ended!Response {
+        return http.send(self.call, asked) orelse self.refused(src);
+    }
+
     fn answer(self: *Ctx, src: std.builtin.SourceLocation, said: c.Text) Ended!Json {
         return if (said.at == null) self.refused(src) else .{ .text = said.slice() };
     }
@@ -251,6 +264,7 @@ pub fn task(comptime name: [:0]const u8, comptime function: anytype, comptime po
         .queue = ptr_of(policy.queue),
         .rate_limit = ptr_of(policy.rate_limit),
         .schedule = ptr_of(policy.schedule),
+        .capabilities = ptr_of(policy.capabilities),
     };
 }
 

@@ -31,6 +31,7 @@ pub const Task = extern struct {
     queue: ?[*:0]const u8 = null,
     rate_limit: ?[*:0]const u8 = null,
     schedule: ?[*:0]const u8 = null,
+    capabilities: ?[*:0]const u8 = null,
     more: ?[*:0]const u8 = null,
     next: ?*Task = null,
 };
@@ -69,6 +70,31 @@ pub const Options = extern struct {
     headers: ?[*:0]const u8,
 };
 
+pub const Header = extern struct {
+    name: [*:0]const u8,
+    value: [*:0]const u8,
+};
+
+pub const Request = extern struct {
+    method: [*:0]const u8,
+    url: [*:0]const u8,
+    headers: [*]const Header,
+    header_count: usize,
+    body: Text,
+    timeout_s: f64,
+};
+
+pub const Field = extern struct { name: Text, value: Text };
+
+pub const Response = extern struct {
+    status: c_int,
+    body: Text,
+    headers: ?[*]const Field,
+    header_count: usize,
+};
+
+pub extern fn lovage_http(call: *Call, request: *const Request, response: *Response) bool;
+pub extern fn lovage_http_header_of(response: *const Response, name: [*:0]const u8) Text;
 pub extern fn lovage_register(task: *Task) void;
 pub extern fn lovage_json(call: *Call, path: [*:0]const u8) Text;
 pub extern fn lovage_at(json: Text, path: [*:0]const u8) Text;

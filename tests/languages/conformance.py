@@ -268,6 +268,28 @@ class Sdk:
         self.assertIn(type(error).__name__, REFUSED)
         self.assertRegex(str(error), r"\b(item|sku)\b")
 
+    @feature("an end of its own: ignored, back to its queue, changed, or another call in its place")
+    def test_ends(self):
+        child = str(uuid.uuid4())
+        ignored = self.call("ignore", child)
+        self.assertEqual(self.app.AsyncResult(child).get(timeout=PATIENCE_S, interval=0.02), 42)
+        self.assertEqual(self.value("requeue"), "redelivered")
+        self.assertEqual(self.value("replace", 7), 107)
+        self.assertEqual(self.value("changed", "first"), ["second", 1])
+        self.assertIsNone(self.documents.get(f"celery-task-meta-{ignored.id}"))
+
+    @feature("any canvas of Celery's, and all that Celery's `Task.request` has")
+    def test_canvas(self):
+        body = self.value("canvas", 5)[0][0]
+        found = self.app.AsyncResult(body).get(timeout=PATIENCE_S, interval=0.02)
+        self.assertEqual(found, [6, 7])
+        call = self.call("request", "é")
+        request = call.get(timeout=PATIENCE_S, interval=0.02)
+        expected = {"id": call.id, "task": "conformance.request", "args": ["é"], "retries": 0}
+        self.assertEqual(expected, {name: request[name] for name in expected})
+        self.assertEqual(request["delivery_info"]["routing_key"], "celery")
+        self.assertRegex(request["origin"], "^gen[0-9]+@")
+
     @feature("requests to hosts that it was granted, with a key that is the same in every attempt")
     def test_http(self):
         with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:

@@ -95,6 +95,70 @@ LOVAGE_TASK(typed, "conformance.typed", .params = "item: {sku: text, count: int 
     return lovage_return_int(call, *lovage_string(call, "item.sku") ? lovage_int(call, "item.count") : 0);
 }
 
+/* A call of `conformance.add`, as Celery writes it. */
+static const char *addition(long long x, long long y, const char *options) {
+    return lovage_format("{\"task\": \"conformance.add\", \"args\": [%lld, %lld], \"kwargs\": {}, \"options\": %s}", x, y,
+                         options);
+}
+
+LOVAGE_TASK(ignore, "conformance.ignore", .params = "child: text",
+            .doc = "Sends a call of this id, and says nothing of its own end.") {
+    const char *child = lovage_quote(lovage_string(call, "child"));
+    const char *options = lovage_format("{\"task_id\": %s}", child);
+    if (lovage_send_signature(call, addition(20, 22, options)).at == NULL) return LOVAGE_HOST_ERROR(call);
+    return lovage_ignore(call);
+}
+
+LOVAGE_TASK(requeue, "conformance.requeue", .doc = "Goes back to its queue once.") {
+    if (!lovage_attempt(call)->redelivered) return LOVAGE_REQUEUE(call, "once more");
+    return lovage_return_text(call, "redelivered");
+}
+
+LOVAGE_TASK(replace, "conformance.replace", .params = "x: int", .doc = "Has another call take its place.") {
+    return lovage_replace(call, addition(lovage_int(call, "x"), 100, "{}"));
+}
+
+LOVAGE_TASK(changed, "conformance.changed", .params = "word: text", .max_retries = 1,
+            .doc = "Asks to be run again with another word.") {
+    uint32_t retries = lovage_attempt(call)->retries;
+    if (retries == 0) {
+        lovage_after(call, 0);
+        lovage_retry_options(call, "{\"args\": [], \"kwargs\": {\"word\": \"second\"}}");
+        return LOVAGE_RETRY(call, "another word");
+    }
+    return lovage_return(call, "[%s, %u]", lovage_quote(lovage_string(call, "word")), (unsigned)retries);
+}
+
+LOVAGE_TASK(canvas, "conformance.canvas", .params = "x: int", .doc = "Sends a chord, and returns its result's tuple.") {
+    long long x = lovage_int(call, "x");
+    const char *body = "{\"task\": \"conformance.echo\", \"args\": [], \"kwargs\": {}, \"options\": {}}";
+    const char *parts = lovage_format("{\"header\": [%s, %s], \"body\": %s}", addition(x, 1, "{}"),
+                                      addition(x, 2, "{}"), body);
+    const char *chord = lovage_format("{\"task\": \"celery.chord\", \"args\": [], \"kwargs\": %s, \"options\": {}, "
+                                      "\"subtask_type\": \"chord\"}", parts);
+    lovage_text result = lovage_send_signature(call, chord);
+    return result.at == NULL ? LOVAGE_HOST_ERROR(call) : lovage_return_json(call, result);
+}
+
+LOVAGE_TASK(request, "conformance.request", .params = "word: text", .doc = "All that Celery's request has.") {
+    lovage_text request = lovage_request(call);
+    return request.at == NULL ? LOVAGE_HOST_ERROR(call) : lovage_return_json(call, request);
+}
+
+LOVAGE_TASK(ask, "conformance.http", .params = "url: text", .doc = "Asks a server.",
+            .capabilities = "http:127.0.0.1:*") {
+    const lovage_http_header headers[] = {{"X-Mine", "conformance"}, {"Content-Type", "application/json"}};
+    lovage_http_response answer;
+    const lovage_http_request asked = {
+        .method = "POST", .url = lovage_string(call, "url"), .headers = headers, .header_count = 2,
+        .body = lovage_of("{\"number\": 7}"), .timeout_s = 10,
+    };
+    if (!lovage_http(call, &asked, &answer)) return LOVAGE_HOST_ERROR(call);
+    if (answer.status >= 400) return LOVAGE_FAIL(call, "HTTPError", "the status is %d", answer.status);
+    const char *theirs = lovage_quote(lovage_copy(lovage_http_header_of(&answer, "X-Theirs")));
+    return lovage_return(call, "[%d, %s, %s]", answer.status, theirs, lovage_copy(answer.body));
+}
+
 LOVAGE_TASK(sleep_for, "conformance.sleep", .params = "seconds: number",
             .doc = "Waits; other tasks run meanwhile.") {
     lovage_sleep_ms((int64_t)(lovage_number(call, "seconds") * 1000));

@@ -108,6 +108,52 @@ func typed(_ *lovage.Ctx, item Item, _ *string) int {
 	return item.Count
 }
 
+// addition is a call of conformance.add, as Celery writes it.
+func addition(x, y int, options map[string]any) map[string]any {
+	return map[string]any{"task": "conformance.add", "args": []int{x, y}, "kwargs": map[string]any{}, "options": options}
+}
+
+// ignore sends a call of this id, and says nothing of its own end.
+func ignore(ctx *lovage.Ctx, child string) error {
+	if _, err := ctx.SendSignature(addition(20, 22, map[string]any{"task_id": child})); err != nil {
+		return err
+	}
+	return lovage.Ignore()
+}
+
+// requeue goes back to its queue once.
+func requeue(ctx *lovage.Ctx) (string, error) {
+	if !ctx.Redelivered() {
+		return "", lovage.Requeue(errors.New("once more"))
+	}
+	return "redelivered", nil
+}
+
+// replace has another call take its place.
+func replace(_ *lovage.Ctx, x int) error { return lovage.Replace(addition(x, 100, map[string]any{})) }
+
+// changed asks to be run again with another word.
+func changed(ctx *lovage.Ctx, word string) ([]any, error) {
+	if ctx.Retries() == 0 {
+		other := map[string]any{"args": []any{}, "kwargs": map[string]any{"word": "second"}}
+		return nil, lovage.Retryf("another word").After(0).With(other)
+	}
+	return []any{word, ctx.Retries()}, nil
+}
+
+// canvas sends a chord, and returns its result's tuple.
+func canvas(ctx *lovage.Ctx, x int) (any, error) {
+	none := map[string]any{}
+	body := map[string]any{"task": "conformance.echo", "args": []any{}, "kwargs": none, "options": none}
+	parts := map[string]any{"header": []any{addition(x, 1, none), addition(x, 2, none)}, "body": body}
+	return ctx.SendSignature(map[string]any{
+		"task": "celery.chord", "args": []any{}, "kwargs": parts, "options": none, "subtask_type": "chord",
+	})
+}
+
+// request is all that Celery's request has.
+func request(ctx *lovage.Ctx, _ string) (map[string]any, error) { return ctx.Request() }
+
 // sleep waits; other tasks run meanwhile.
 func sleep(_ *lovage.Ctx, duration float64) float64 {
 	time.Sleep(seconds(duration))
@@ -152,6 +198,12 @@ func init() {
 	lovage.Task("conformance.soft", soft, lovage.SoftTimeLimit(200*time.Millisecond), lovage.TimeLimit(10*time.Second))
 	lovage.Task("conformance.once", once, lovage.Params("order_id"), lovage.IdempotencyKey("order:{order_id}"))
 	lovage.Task("conformance.typed", typed, lovage.Params("item", "note"))
+	lovage.Task("conformance.ignore", ignore, lovage.Params("child"))
+	lovage.Task("conformance.requeue", requeue)
+	lovage.Task("conformance.replace", replace, lovage.Params("x"))
+	lovage.Task("conformance.changed", changed, lovage.Params("word"), lovage.MaxRetries(1))
+	lovage.Task("conformance.canvas", canvas, lovage.Params("x"))
+	lovage.Task("conformance.request", request, lovage.Params("word"))
 	lovage.Task("conformance.sleep", sleep, lovage.Params("seconds"))
 	lovage.Task("conformance.http", ask, lovage.Params("url"), lovage.Capabilities("http:127.0.0.1:*"))
 }

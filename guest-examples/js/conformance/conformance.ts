@@ -1,6 +1,6 @@
 /** The tasks that every language's SDK is measured by, here in TypeScript. */
 
-import { Fail, Reject, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
+import { Fail, Ignore, Reject, Replace, Requeue, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
 import { fetch, HTTPError } from "lovage/http";
 
 /** An exception of the module's own. */
@@ -97,6 +97,44 @@ interface Item {
 /** Has a schema. */
 export const typed = task("conformance.typed", (_ctx, item: Item, note: string | null = null): number =>
   item.sku ? (item.count ?? 1) : 0);
+
+/** A call of `conformance.add`, as Celery writes it. */
+function addition(x: number, y: number, options: object = {}): object {
+  return { task: "conformance.add", args: [x, y], kwargs: {}, options };
+}
+
+/** Sends a call of this id, and says nothing of its own end. */
+export const ignore = task("conformance.ignore", (ctx, child: string) => {
+  ctx.sendSignature(addition(20, 22, { task_id: child }));
+  throw new Ignore();
+});
+
+/** Goes back to its queue once. */
+export const requeue = task("conformance.requeue", (ctx): string => {
+  if (!ctx.redelivered) throw new Requeue("once more");
+  return "redelivered";
+});
+
+/** Has another call take its place. */
+export const replace = task("conformance.replace", (_ctx, x: number) => {
+  throw new Replace(addition(x, 100));
+});
+
+/** Asks to be run again with another word. */
+export const changed = task("conformance.changed", { retry: { max: 1 } }, (ctx, word: string): unknown[] => {
+  if (ctx.retries === 0) throw new Retry("another word", { after: 0, changes: { args: [], kwargs: { word: "second" } } });
+  return [word, ctx.retries];
+});
+
+/** Sends a chord, and returns its result's tuple. */
+export const canvas = task("conformance.canvas", (ctx, x: number): unknown => {
+  const body = { task: "conformance.echo", args: [], kwargs: {}, options: {} };
+  const kwargs = { header: [addition(x, 1), addition(x, 2)], body };
+  return ctx.sendSignature({ task: "celery.chord", args: [], kwargs, options: {}, subtask_type: "chord" });
+});
+
+/** All that Celery's request has. */
+export const request = task("conformance.request", (ctx, word: string): unknown => ctx.request);
 
 /** Waits; other tasks run meanwhile. */
 export const wait = task("conformance.sleep", async (_ctx, seconds: number): Promise<number> => {

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from lovage import Reject, Retry, ctx, http, step, task
+from lovage import Ignore, Reject, Replace, Requeue, Retry, ctx, http, step, task
 
 
 class OutOfStock(Exception):
@@ -110,6 +110,55 @@ class Item:
 def typed(item: Item, note: str | None = None) -> int:
     """Has a schema."""
     return item.count if item.sku else 0
+
+
+def addition(x, y, **options):
+    """A call of `conformance.add`, as Celery writes it."""
+    return {"task": "conformance.add", "args": [x, y], "kwargs": {}, "options": options}
+
+
+@task(name="conformance.ignore")
+def ignore(child: str):
+    """Sends a call of this id, and says nothing of its own end."""
+    ctx.send_signature(addition(20, 22, task_id=child))
+    raise Ignore
+
+
+@task(name="conformance.requeue")
+def requeue() -> str:
+    """Goes back to its queue once."""
+    if not ctx.redelivered:
+        raise Requeue("once more")
+    return "redelivered"
+
+
+@task(name="conformance.replace")
+def replace(x: int):
+    """Has another call take its place."""
+    raise Replace(addition(x, 100))
+
+
+@task(name="conformance.changed", max_retries=1)
+def changed(word: str) -> list:
+    """Asks to be run again with another word."""
+    if ctx.retries == 0:
+        raise Retry("another word", after=0, args=[], kwargs={"word": "second"})
+    return [word, ctx.retries]
+
+
+@task(name="conformance.canvas")
+def canvas(x: int) -> list:
+    """Sends a chord, and returns its result's tuple."""
+    body = {"task": "conformance.echo", "args": [], "kwargs": {}, "options": {}}
+    parts = {"header": [addition(x, 1), addition(x, 2)], "body": body}
+    chord = {"task": "celery.chord", "args": [], "kwargs": parts, "options": {}}
+    return ctx.send_signature(chord | {"subtask_type": "chord"})
+
+
+@task(name="conformance.request")
+def request(word: str) -> dict:
+    """All that Celery's request has."""
+    return ctx.request
 
 
 @task(name="conformance.sleep")

@@ -74,6 +74,68 @@ fn typed(_: *lovage.Ctx, args: struct { item: Item, note: ?[]const u8 = null }) 
     return if (args.item.sku.len > 0) args.item.count else 0;
 }
 
+/// A call of `conformance.add`, as Celery writes it.
+fn addition(x: i64, y: i64, options: anytype) Addition(@TypeOf(options)) {
+    return .{ .args = .{ x, y }, .options = options };
+}
+
+fn Addition(comptime Options: type) type {
+    return struct { task: []const u8 = "conformance.add", args: struct { i64, i64 }, kwargs: struct {} = .{}, options: Options };
+}
+
+const none: struct {} = .{};
+
+fn ignore(ctx: *lovage.Ctx, args: struct { child: []const u8 }) !void {
+    _ = try ctx.sendSignature(@src(), addition(20, 22, .{ .task_id = args.child }));
+    return ctx.ignore();
+}
+
+fn requeue(ctx: *lovage.Ctx) ![]const u8 {
+    if (!ctx.attempt().redelivered) return ctx.requeue(@src(), "once more", .{});
+    return "redelivered";
+}
+
+fn replace(ctx: *lovage.Ctx, args: struct { x: i64 }) !void {
+    return ctx.replace(addition(args.x, 100, none));
+}
+
+fn changed(ctx: *lovage.Ctx, args: struct { word: []const u8 }) !struct { []const u8, u32 } {
+    if (ctx.retries() == 0) {
+        ctx.retryOptions(.{ .args = [0]i64{}, .kwargs = .{ .word = "second" } });
+        return ctx.retry(@src(), 0, "another word", .{});
+    }
+    return .{ args.word, ctx.retries() };
+}
+
+fn canvas(ctx: *lovage.Ctx, args: struct { x: i64 }) !lovage.Json {
+    return ctx.sendSignature(@src(), .{
+        .task = "celery.chord",
+        .args = [0]i64{},
+        .kwargs = .{
+            .header = .{ addition(args.x, 1, none), addition(args.x, 2, none) },
+            .body = .{ .task = "conformance.echo", .args = [0]i64{}, .kwargs = none, .options = none },
+        },
+        .options = none,
+        .subtask_type = "chord",
+    });
+}
+
+fn request(ctx: *lovage.Ctx, _: struct { word: []const u8 }) !lovage.Json {
+    return ctx.request(@src());
+}
+
+fn ask(ctx: *lovage.Ctx, args: struct { url: [:0]const u8 }) !struct { u16, ?[]const u8, lovage.Json } {
+    const answer = try ctx.fetch(@src(), .{
+        .method = "POST",
+        .url = args.url,
+        .headers = &.{ .{ .name = "X-Mine", .value = "conformance" }, .{ .name = "Content-Type", .value = "application/json" } },
+        .body = "{\"number\": 7}",
+        .timeout_s = 10,
+    });
+    if (answer.status >= 400) return ctx.fail(@src(), "HTTPError", "the status is {d}", .{answer.status});
+    return .{ answer.status, answer.header("X-Theirs"), .{ .text = answer.body } };
+}
+
 fn sleep(ctx: *lovage.Ctx, args: struct { seconds: f64 }) !f64 {
     _ = ctx.sleepMs(@intFromFloat(args.seconds * 1000));
     return args.seconds;
@@ -94,6 +156,13 @@ comptime {
         lovage.task("conformance.soft", soft, .{ .soft_time_limit_s = 0.2, .time_limit_s = 10 }),
         lovage.task("conformance.once", once, .{ .idempotency_key = "order:{order_id}" }),
         lovage.task("conformance.typed", typed, .{}),
+        lovage.task("conformance.ignore", ignore, .{}),
+        lovage.task("conformance.requeue", requeue, .{}),
+        lovage.task("conformance.replace", replace, .{}),
+        lovage.task("conformance.changed", changed, .{ .max_retries = 1 }),
+        lovage.task("conformance.canvas", canvas, .{}),
+        lovage.task("conformance.request", request, .{}),
+        lovage.task("conformance.http", ask, .{ .capabilities = "http:127.0.0.1:*" }),
         lovage.task("conformance.sleep", sleep, .{}),
     });
 }

@@ -142,6 +142,24 @@ export class Context {
     return host().put(typeof task === "string" ? task : task.name, json.stringify(call.args ?? []), json.stringify(call.kwargs ?? {}), options);
   }
 
+  /** Everything that Celery's `Task.request` has, by Celery's names. It is asked for outside of the sandbox. */
+  get request(): { [name: string]: Json } {
+    return json.parse(host().request()) as { [name: string]: Json };
+  }
+
+  /**
+   * Sends any signature of Celery's (a task, chain, group, chord, …) in its JSON form, if this attempt
+   * succeeds; the tuple of its result, `[[id, parent], children]`.
+   */
+  sendSignature(signature: unknown): Json {
+    return json.parse(host().sendSignature(json.stringify(signature)));
+  }
+
+  /** Sends a signature as one more member of the chord that this task is a member of: the body waits for it, too. */
+  addToChord(signature: unknown): Json {
+    return json.parse(host().addToChord(json.stringify(signature)));
+  }
+
   /** Writes one log line. */
   log(message: string, level: Level = "info", fields?: { [name: string]: unknown }): void {
     log(message, level, fields);

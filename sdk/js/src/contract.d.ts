@@ -5,12 +5,15 @@ declare module "lovage:task/context@0.1.0" {
   export function current(): import("./host.js").Attempt;
   export function timeLeft(): { softMs?: number | bigint | null; hardMs: number | bigint };
   export function revoked(): boolean;
+  export function request(): string;
 }
 declare module "lovage:task/steps@0.1.0" {
   export function begin(name: string, input: string, doubt: string): import("./host.js").Begun;
 }
 declare module "lovage:task/outbox@0.1.0" {
   export function put(task: string, args: string, kwargs: string, options: object): string;
+  export function send(signature: string): string;
+  export function addToChord(signature: string): string;
 }
 declare module "lovage:task/progress@0.1.0" {
   export function update(state: string, meta: string): void;

@@ -42,8 +42,7 @@ export const handler = {
     } catch (thrown) {
       const { ended } = thrown as End;
       if (ended.tag !== "retry") throw ended;
-      const { reason, afterMs } = ended.val;
-      throw { tag: "retry", val: { reason, afterMs: wait(afterMs) } };
+      throw { tag: "retry", val: { ...ended.val, afterMs: wait(ended.val.afterMs) } };
     }
   },
 };

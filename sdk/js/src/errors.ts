@@ -1,5 +1,6 @@
 /** What a task throws to say how it ends, and what the host's answers become. */
 
+import * as json from "./json.js";
 import { seconds, type Time } from "./units.js";
 
 /** The base of what this package throws. Its name is that of its class. */
@@ -32,10 +33,30 @@ export class Retry extends LovageError {
   readonly after: number | undefined;
   /** Why, if an error is why: the caller sees that one when no retry is left. */
   readonly reason: unknown;
-  constructor(reason: unknown = "", options: { after?: Time } = {}) {
+  /** What the next attempt has other than this one, as JSON; undefined is nothing. */
+  readonly changes: string | undefined;
+  /** `changes` are options of Celery's `Task.retry` by their names: `args`, `kwargs`, `queue`, … */
+  constructor(reason: unknown = "", options: { after?: Time; changes?: { [option: string]: unknown } } = {}) {
     super(reason instanceof Error ? reason.message : String(reason));
     this.reason = reason;
     this.after = options.after === undefined ? undefined : seconds(options.after, "after");
+    this.changes = options.changes === undefined ? undefined : json.stringify(options.changes);
+  }
+}
+
+/** The task has seen to its end itself: nobody is told of one, and no result is written. What it sent leaves. */
+export class Ignore extends LovageError {}
+
+/** The message goes back to its queue, and is delivered again as the same attempt. */
+export class Requeue extends Fail {}
+
+/** Another signature, in Celery's JSON form, takes this task's place: its id, and whatever was to follow it. */
+export class Replace extends LovageError {
+  /** The signature's JSON text. */
+  readonly signature: string;
+  constructor(signature: unknown) {
+    super("replaced");
+    this.signature = json.stringify(signature);
   }
 }
 

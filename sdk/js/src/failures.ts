@@ -1,7 +1,7 @@
 /** From what a task throws to what the caller will see of it. */
 
 import * as json from "./json.js";
-import { Mismatch, Retry } from "./errors.js";
+import { Ignore, Mismatch, Replace, Requeue, Retry } from "./errors.js";
 import { authorsFrames } from "./frames.js";
 
 /** The contract's `types.failure`. */
@@ -15,7 +15,10 @@ export interface Failure {
 /** An attempt that did not succeed, in the contract's words. */
 export type Ended =
   | { tag: "failed" | "rejected"; val: Failure }
-  | { tag: "retry"; val: { reason: Failure; afterMs: number | null } };
+  | { tag: "requeued"; val: Failure }
+  | { tag: "retry"; val: { reason: Failure; afterMs: number | null; options: string | null } }
+  | { tag: "ignored" }
+  | { tag: "replaced"; val: string };
 
 /** Where Python's callers find the classes that are ours and Celery's alike. */
 const MODULES: { [name: string]: string } = {
@@ -88,11 +91,15 @@ function classesOf(error: Error): Set<string> {
 /** How an attempt ends that threw `thrown`; `again` says that the policy retries it. */
 export function ended(thrown: unknown, again: boolean): Ended {
   if (thrown instanceof Retry) {
-    const { reason, after } = thrown;
+    const { reason, after, changes = null } = thrown;
     const afterMs = after === undefined ? null : Math.round(after * 1000);
-    return { tag: "retry", val: { reason: failure(reason instanceof Error ? reason : thrown), afterMs } };
+    const why = failure(reason instanceof Error ? reason : thrown);
+    return { tag: "retry", val: { reason: why, afterMs, options: changes } };
   }
-  if (again) return { tag: "retry", val: { reason: failure(thrown), afterMs: null } };
+  if (thrown instanceof Ignore) return { tag: "ignored" };
+  if (thrown instanceof Requeue) return { tag: "requeued", val: failure(thrown) };
+  if (thrown instanceof Replace) return { tag: "replaced", val: thrown.signature };
+  if (again) return { tag: "retry", val: { reason: failure(thrown), afterMs: null, options: null } };
   const isFinal = thrown instanceof Mismatch || nameOf(thrown) === "Reject";
   return { tag: isFinal ? "rejected" : "failed", val: failure(thrown) };
 }

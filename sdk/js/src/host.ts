@@ -52,6 +52,12 @@ export interface Host {
   timeLeft(): { softMs: number | null; hardMs: number };
   revoked(): boolean;
   put(task: string, args: string, kwargs: string, options: CallOptions): string;
+  /** Puts a signature, a JSON text, in the outbox; its result's tuple, likewise. */
+  sendSignature(signature: string): string;
+  /** The same as one more member of the running task's chord. */
+  addToChord(signature: string): string;
+  /** All that Celery's `Task.request` has, a JSON text. */
+  request(): string;
   progress(state: string, meta: string): void;
   log(level: Level, message: string, fields: string): void;
   begin(name: string, input: string, doubt: Doubt): Begun;

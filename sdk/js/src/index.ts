@@ -13,7 +13,8 @@
 
 export { Context, log, sleep, Step, type Call, type StepOptions } from "./context.js";
 export {
-  Deadlock, Fail, HostError, InvalidCall, LimitExceeded, LovageError, Reject, Retry, SoftTimeLimitExceeded, Unavailable,
+  Deadlock, Fail, HostError, Ignore, InvalidCall, LimitExceeded, LovageError, Reject, Replace, Requeue, Retry,
+  SoftTimeLimitExceeded, Unavailable,
 } from "./errors.js";
 export { DecodeError, EncodeError, toBytes, toDate, type Json, type Typed } from "./json.js";
 export type { Doubt, Level } from "./host.js";

@@ -29,10 +29,12 @@ export interface Sent {
 
 /** How an attempt ended. `after` is in seconds. */
 export interface Outcome {
-  kind: "succeeded" | "failed" | "rejected" | "retry";
+  kind: "succeeded" | "failed" | "rejected" | "retry" | "ignored" | "requeued" | "replaced";
   value?: any;
   failure?: Failure;
   after?: number | null;
+  /** What a retry changes, or the signature that takes the task's place. */
+  options?: any;
 }
 
 /** Tells tasks of the signatures that a builder found; tests that the builder bundles need not. */
@@ -53,6 +55,8 @@ export class Host implements Answers {
   softMs: number | null = null;
   hardMs = 30_000;
   isRevoked = false;
+  /** Whether it is a member of a chord. */
+  inChord = false;
   /** Whether steps are answered; without a ledger they are not. */
   hasLedger = true;
   readonly sent: Sent[] = [];
@@ -88,9 +92,14 @@ export class Host implements Answers {
     } catch (thrown) {
       if (!(thrown instanceof End)) throw thrown;
       const { ended } = thrown;
+      if (ended.tag === "ignored" || ended.tag === "replaced") {
+        this.sent.push(...this.#outbox);
+        return ended.tag === "ignored" ? { kind: "ignored" } : { kind: "replaced", options: json.parse(ended.val) };
+      }
       if (ended.tag !== "retry") return { kind: ended.tag, failure: ended.val };
-      const { reason, afterMs } = ended.val;
-      return { kind: "retry", failure: reason, after: afterMs === null ? null : afterMs / 1000 };
+      const { reason, afterMs, options } = ended.val;
+      const after = afterMs === null ? null : afterMs / 1000;
+      return { kind: "retry", failure: reason, after, ...(options === null ? {} : { options: json.parse(options) }) };
     } finally {
       answeredBy(before);
     }
@@ -129,6 +138,26 @@ export class Host implements Answers {
       task, id, options: Object.fromEntries(given), args: json.parse(args) as any, kwargs: json.parse(kwargs) as any,
     });
     return id;
+  }
+
+  sendSignature(signature: string): string {
+    this.#offered();
+    const { task, args = [], kwargs = {}, options = {} } = json.parse(signature) as any;
+    if (typeof task !== "string") throw new InvalidCall("a signature is an object that names its task");
+    const id = options.task_id ?? `${this.taskId}-call-${this.#outbox.length}`;
+    this.#outbox.push({ task, args, kwargs, options, id });
+    return JSON.stringify([[id, null], null]);
+  }
+
+  addToChord(signature: string): string {
+    if (!this.inChord) throw new InvalidCall("this task is not a member of any chord");
+    return this.sendSignature(signature);
+  }
+
+  request(): string {
+    const { taskId: id, retries, queue, redelivered, headers } = this;
+    const delivery_info = { exchange: "", routing_key: queue, redelivered };
+    return json.stringify({ id, retries, delivery_info, headers, root_id: null, parent_id: null, group: null });
   }
 
   progress(state: string, meta: string): void {

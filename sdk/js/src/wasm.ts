@@ -68,6 +68,9 @@ export const imports: Host = {
     };
     return asked(() => outbox.put(clean(task), args, kwargs, sent));
   },
+  sendSignature: (signature: string) => asked(() => outbox.send(signature)),
+  addToChord: (signature: string) => asked(() => outbox.addToChord(signature)),
+  request: () => asked(context.request),
   progress: (state: string, meta: string) => asked(() => progress.update(clean(state), meta)),
   log: (level: Level, message: string, fields: string) => logs.write(level, clean(message), fields),
   begin(name: string, input: string, doubt: Doubt) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Fail, Reject, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
+import { Fail, Ignore, Reject, Replace, Requeue, Retry, sleep, SoftTimeLimitExceeded, task } from "lovage";
 import { fetch, Response } from "lovage/http";
 import { Host } from "lovage/testing";
 import { manifest } from "../src/manifest.js";
@@ -44,6 +44,16 @@ task("shop.wait", async (ctx, how: string) => {
   return ctx.headers["tenant"];
 });
 
+task("shop.end", (ctx, how: string) => {
+  ctx.sendSignature({ task: "shop.mail", args: [how], options: { task_id: "mail-1" } });
+  if (how === "ignore") throw new Ignore();
+  if (how === "requeue") throw new Requeue("once more");
+  if (how === "replace") throw new Replace({ task: "shop.mail", args: [2n ** 70n] });
+  if (how === "changed") throw new Retry("later", { changes: { kwargs: { how: "on" }, priority: 3 } });
+  ctx.addToChord({ task: "shop.mail" });
+  return ctx.request.id;
+});
+
 test("a task is called by position and by name, and its types are kept", async () => {
   const host = new Host();
   assert.equal(await host.call("shop.charge", 8), "task-1:charge/100/0");
@@ -80,6 +90,21 @@ test("errors end an attempt as the policy says", async () => {
   assert.deepEqual(await ends("shop.wait", "reject"), ["rejected", "Reject", '["never"]', undefined]);
   assert.deepEqual(await ends("shop.wait", "odd"), ["failed", "Error", '[{"a":1}]', undefined]);
   assert.deepEqual((await ends("nobody")).slice(0, 2), ["rejected", "NotRegistered"]);
+});
+
+test("a task sees to its end itself, goes back, or hands its place on", async () => {
+  const host = new Host();
+  assert.deepEqual(await host.attempt("shop.end", "ignore"), { kind: "ignored" });
+  assert.deepEqual([host.sent.length, host.sent[0]!.id, host.sent[0]!.args], [1, "mail-1", ["ignore"]]);
+  assert.deepEqual((await host.attempt("shop.end", "requeue")).kind, "requeued");
+  assert.equal(host.sent.length, 1, "what goes back sends nothing");
+  const replaced = await host.attempt("shop.end", "replace");
+  assert.deepEqual(replaced, { kind: "replaced", options: { task: "shop.mail", args: [2n ** 70n] } });
+  assert.deepEqual((await host.attempt("shop.end", "changed")).options, { kwargs: { how: "on" }, priority: 3 });
+  assert.equal((await host.attempt("shop.end", "join")).failure!.exceptionType, "InvalidCall");
+  host.inChord = true;
+  assert.equal(await host.call("shop.end", "join"), "task-1");
+  assert.deepEqual(host.sent.slice(-2).map((one) => one.task), ["shop.mail", "shop.mail"]);
 });
 
 test("steps are replayed, waits take no time, and a soft limit ends them", async () => {

@@ -66,6 +66,11 @@ class Context:
         return self.attempt.queue
 
     @property
+    def redelivered(self):
+        """Whether the broker delivered this message before."""
+        return self.attempt.redelivered
+
+    @property
     def headers(self):
         """All headers of the message, a dict."""
         if self._headers is None:

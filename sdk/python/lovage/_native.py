@@ -10,7 +10,7 @@ from ._registry import register, source_of
 from ._running import Ended, ended
 from ._failures import failure
 from ._units import seconds, size, template
-from .exceptions import Reject, Retry
+from .exceptions import ENDS
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BACKOFFS = ("fixed", "exponential", "celery")
@@ -39,7 +39,7 @@ class Task:
             if self._hints:
                 args, kwargs = self._converted(args, kwargs)
             return self.function(*args, **kwargs)
-        except (Retry, Reject):
+        except ENDS:
             raise
         except TypeError as error:
             if isinstance(error, _schema.Mismatch) or _is_of_the_call(error):

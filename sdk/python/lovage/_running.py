@@ -4,7 +4,7 @@ from . import _json
 from ._context import ctx
 from ._failures import Failure, failure, told
 from ._registry import TASKS
-from .exceptions import InvalidCall, LimitExceeded, Reject, Retry, Unavailable
+from .exceptions import Ignore, InvalidCall, LimitExceeded, Reject, Replace, Requeue, Retry, Unavailable
 
 
 class Ended(Exception):
@@ -48,7 +48,13 @@ def ended(error):
     if isinstance(error, Retry):
         reason = error.__cause__ or error
         after = None if error.after is None else max(0, round(error.after * 1000))
-        return Ended("retry", failure(reason), after)
+        return Ended("retry", failure(reason), after, error.changes)
+    if isinstance(error, Ignore):
+        return Ended("ignored")
+    if isinstance(error, Requeue):
+        return Ended("requeued", failure(error))
+    if isinstance(error, Replace):
+        return Ended("replaced", options=error.signature)
     if isinstance(error, (Reject, Unavailable, InvalidCall, LimitExceeded)):
         return Ended("rejected", failure(error))
     if isinstance(error, SystemExit):

@@ -1,5 +1,6 @@
 """What a task raises to say how it ends, and what the host's answers become."""
 
+from . import _json
 from ._units import seconds
 
 
@@ -16,12 +17,37 @@ class Reject(LovageError):
 
 
 class Retry(LovageError):
-    """The task wants to be run again: after so many seconds (or ``"30s"``), or when its policy says."""
+    """The task wants to be run again: after so many seconds (or ``"30s"``), or when its policy says.
 
-    def __init__(self, reason="", after=None):
+    `changes` are what the next attempt has other than this one: options of Celery's `Task.retry` by
+    their names, such as ``args``, ``kwargs`` and ``queue``.
+    """
+
+    def __init__(self, reason="", after=None, **changes):
         super().__init__(reason)
         self.reason = reason
         self.after = None if after is None else seconds(after, "after")
+        self.changes = _json.dumps(changes) if changes else None
+
+
+class Ignore(LovageError):
+    """The task has seen to its end itself: nobody is told of one, no result is written. What it sent leaves."""
+
+
+class Requeue(LovageError):
+    """The message goes back to its queue, and is delivered again as the same attempt."""
+
+
+class Replace(LovageError):
+    """Another signature, in Celery's JSON form, takes this task's place: its id, and what was to follow it."""
+
+    def __init__(self, signature):
+        super().__init__("replaced")
+        self.signature = _json.dumps(signature)
+
+
+#: What a task raises to say how it ends, which no policy overrules.
+ENDS = (Ignore, Reject, Replace, Requeue, Retry)
 
 
 class HostError(LovageError):

@@ -10,7 +10,18 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from lovage import Reject, Retry, SoftTimeLimitExceeded, Unavailable, ctx, step, task
+from lovage import (
+    Ignore,
+    Reject,
+    Replace,
+    Requeue,
+    Retry,
+    SoftTimeLimitExceeded,
+    Unavailable,
+    ctx,
+    step,
+    task,
+)
 from lovage import _asyncio, _json, _manifest, _registry, _schema, _units
 from lovage.testing import Host
 
@@ -53,7 +64,26 @@ def again(kind: str):
     raise {"os": OSError("down"), "value": ValueError("bad"), "reject": Reject("never")}[kind]
 
 
+@task(name="n.end", retry_on=(Exception,))
+def end(how: str):
+    ctx.send_signature({"task": "n.any", "args": [how], "options": {"task_id": "any-1"}})
+    if how == "changed":
+        raise Retry("later", args=[decimal.Decimal(1)], priority=3)
+    if how == "replace":
+        raise Replace({"task": "n.any", "args": [2**70]})
+    raise {"ignore": Ignore(), "requeue": Requeue("once more")}[how]
+
+
 class NativeTasks(unittest.TestCase):
+    def test_a_task_sees_to_its_end_itself_goes_back_or_hands_its_place_on(self):
+        host = Host()
+        ends = {how: host.attempt("n.end", how) for how in ("ignore", "requeue", "replace", "changed")}
+        kinds = [outcome.kind for outcome in ends.values()]
+        self.assertEqual(kinds, ["ignored", "requeued", "replaced", "retry"])
+        self.assertEqual(ends["replace"].options, {"task": "n.any", "args": [2**70]})
+        self.assertEqual(ends["changed"].options, {"args": [decimal.Decimal(1)], "priority": 3})
+        self.assertEqual([(sent.id, sent.args) for sent in host.sent], [("any-1", ["ignore"]), ("any-1", ["replace"])])
+
     def test_called_directly_a_task_is_its_function(self):
         with Host() as host:
             self.assertEqual(charge(7, cents=5), "task-1:charge 5")

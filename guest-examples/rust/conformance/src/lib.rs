@@ -136,6 +136,61 @@ fn typed(item: Item, note: Option<String>) -> i64 {
     if item.sku.is_empty() { 0 } else { item.count }
 }
 
+/// A call of `conformance.add`, as Celery writes it.
+fn addition(x: i64, y: i64, options: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({"task": "conformance.add", "args": [x, y], "kwargs": {}, "options": options})
+}
+
+/// Sends a call of this id, and says nothing of its own end.
+#[lovage::task(name = "conformance.ignore")]
+fn ignore(ctx: &Ctx, child: String) -> Result<(), TaskError> {
+    ctx.send_signature(&addition(20, 22, serde_json::json!({"task_id": child})))?;
+    Err(TaskError::ignore())
+}
+
+/// Goes back to its queue once.
+#[lovage::task(name = "conformance.requeue")]
+fn requeue(ctx: &Ctx) -> Result<String, TaskError> {
+    let again = ctx.attempt().redelivered;
+    if again { Ok("redelivered".into()) } else { Err(TaskError::requeue("once more")) }
+}
+
+/// Has another call take its place.
+#[lovage::task(name = "conformance.replace")]
+fn replace(x: i64) -> Result<(), TaskError> {
+    Err(TaskError::replace(&addition(x, 100, serde_json::json!({})))?)
+}
+
+/// Asks to be run again with another word.
+#[lovage::task(name = "conformance.changed", retry(max = 1))]
+fn changed(ctx: &Ctx, word: String) -> Result<(String, u32), TaskError> {
+    if ctx.retries() == 0 {
+        let other = serde_json::json!({"args": [], "kwargs": {"word": "second"}});
+        return Err(TaskError::retry("another word").after(Duration::ZERO).with_options(&other));
+    }
+    Ok((word, ctx.retries()))
+}
+
+/// Sends a chord, and returns its result's tuple.
+#[lovage::task(name = "conformance.canvas")]
+fn canvas(ctx: &Ctx, x: i64) -> Result<serde_json::Value, TaskError> {
+    let plain = || serde_json::json!({});
+    let header = [addition(x, 1, plain()), addition(x, 2, plain())];
+    let body = serde_json::json!({"task": "conformance.echo", "args": [], "kwargs": {}, "options": {}});
+    let chord = serde_json::json!({
+        "task": "celery.chord", "args": [], "kwargs": {"header": header, "body": body}, "options": {},
+        "subtask_type": "chord",
+    });
+    Ok(ctx.send_signature(&chord)?)
+}
+
+/// All that Celery's request has.
+#[lovage::task(name = "conformance.request")]
+fn request(ctx: &Ctx, word: String) -> Result<serde_json::Value, TaskError> {
+    lovage::debug!("{word}");
+    Ok(ctx.request()?)
+}
+
 /// Waits; other tasks run meanwhile.
 #[lovage::task(name = "conformance.sleep")]
 fn sleep(seconds: f64) -> f64 {
