@@ -7,7 +7,6 @@ module's. `run` imports nothing: at run time there is nothing to import from.
 import gc
 import importlib
 import linecache
-import os
 import sys
 import warnings
 
@@ -15,7 +14,7 @@ from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import handler
 
-from . import _chance, _failures, _host, _logs, _prepare, _running, _sleep
+from . import _chance, _failures, _host, _late, _logs, _prepare, _running, _sleep
 from ._manifest import manifest
 from ._registry import TASKS
 from ._types import types
@@ -26,11 +25,8 @@ class Different(Exception):
     """The tasks are others in the sandbox than they were when the builder looked."""
 
 
-def prepare(modules, lazy, module, expected, folder):
-    """Imports the author's modules, and makes the memory ready for attempts.
-
-    `lazy` are those that functions import when they run; what cannot be imported fails there.
-    """
+def prepare(modules, module, expected, folder):
+    """Imports the author's modules, and makes the memory ready for attempts."""
     for place in (folder, *sys.path):
         _failures.strip(place)
     # An attempt's clock and its soft limit are the host's, from the first import on.
@@ -38,14 +34,11 @@ def prepare(modules, lazy, module, expected, folder):
     _logs.install()
     _chance.install()
     warnings.simplefilter("ignore", DeprecationWarning)
+    before = set(sys.modules)
     for name in modules:
         importlib.import_module(name)
     _prepare.finish()
-    for name in lazy:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
+    _late.bring(before)
     if "asyncio" in sys.modules:
         importlib.import_module("lovage._asyncio").install()
     _keep_sources()
@@ -70,12 +63,11 @@ def prepare(modules, lazy, module, expected, folder):
 
 def _keep_sources():
     """Tracebacks show lines of the author's source, and at run time there is no file to read."""
-    library = os.path.dirname(os.__file__) + os.sep
-    for loaded in list(sys.modules.values()):
+    for module, loaded in list(sys.modules.items()):
         name = getattr(loaded, "__file__", None)
         if not name or not name.endswith(".py"):
             continue
-        if not name.startswith(library) and not _failures.is_hidden(name):
+        if not _late.is_pythons(module) and not _failures.is_hidden(name):
             lines = linecache.getlines(name)
             # Without a time of change nobody looks whether the file is still there.
             linecache.cache[name] = (sum(map(len, lines)), None, lines, name)

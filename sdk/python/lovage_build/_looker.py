@@ -10,16 +10,18 @@ def _main():
     asked = json.load(sys.stdin)
     sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = True
-    from lovage import _failures, _manifest, _prepare
+    from lovage import _failures, _late, _manifest, _prepare
 
     importlib.import_module("celery")
     _failures.hide(str(Path(__file__).parent))
     _failures.hide("<frozen importlib")
     _failures.strip(asked["root"])
+    before = set(sys.modules)
     try:
         for name in asked["modules"]:
             importlib.import_module(name)
         _prepare.finish()
+        _late.bring(before)
         manifest = _manifest.manifest(asked["module"])
     except BaseException as error:
         detail = _failures.trace(error)
@@ -30,7 +32,7 @@ def _main():
         name = getattr(loaded, "__file__", None)
         if name and Path(name).is_relative_to(root) and not _below(name, asked):
             files.append(name)
-    print(json.dumps({"manifest": manifest, "files": sorted(set(files)), "modules": sorted(sys.modules)}))
+    print(json.dumps({"manifest": manifest, "files": sorted(set(files))}))
 
 
 def _below(name, asked):

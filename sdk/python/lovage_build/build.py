@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import check, requirements
+from . import requirements
 from .embed import embed
 from .look import look
 from .problem import Problem
@@ -63,9 +63,7 @@ def build(project, output, progress, *, module=None, needs=None, wit=None, use_c
         with progress.step(f"bundling {needs.name}"):
             site = requirements.bundle(needs, cache)
     seen = look(project, site, module)
-    lazy = check.lazy_imports(seen["files"], project.root)
-    lazy += [name for name in check.companions(seen["modules"]) if name not in lazy]
-    main = _main_text(project, lazy, module, seen["manifest"])
+    main = _main_text(project, module, seen["manifest"])
     key = _key(version, wit, site, main, seen["files"], project.root)
     kept = cache / f"module-{key}.wasm"
     cached = use_cache and kept.exists()
@@ -87,11 +85,11 @@ def _replace(file, content):
     fresh.replace(file)
 
 
-def _main_text(project, lazy, module, manifest):
+def _main_text(project, module, manifest):
     return (
         "import os\n"
         "from lovage._entry import Catalog, Handler, prepare\n"
-        f"prepare({tuple(project.modules)!r}, {tuple(lazy)!r}, {module!r}, {manifest!r},\n"
+        f"prepare({tuple(project.modules)!r}, {module!r}, {manifest!r},\n"
         "    os.path.dirname(os.path.abspath(__file__)))\n"
     )
 

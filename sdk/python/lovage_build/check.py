@@ -50,20 +50,6 @@ CALLS = {
     **dict.fromkeys(("asyncio.open_connection", "asyncio.start_server"), _NO_SOCKETS),
 }
 
-#: What Python's own modules import only when their functions run.
-COMPANIONS = {
-    "email": ("email.parser", "email.policy"),
-    "email.message": ("email.contentmanager", "email.generator", "email.policy", "email.utils"),
-    "email.utils": ("random", "socket"),
-}
-
-#: Methods of tasks that the contract has no words for.
-METHODS = {
-    "replace": "a task cannot hand its id to another; call the other with delay() and return",
-    "add_to_chord": "build the chord where it is sent",
-}
-
-
 @dataclass(frozen=True)
 class Finding:
     """One thing, at one place. An error cannot work; a warning does not work when it is reached."""
@@ -131,27 +117,6 @@ def _names_of(node, path, root):
     return [base, *(f"{base}.{alias.name}" for alias in node.names)] if base else [
         alias.name for alias in node.names
     ]
-
-
-def lazy_imports(files, root):
-    """Modules that functions import when they run. They have to be there before: they are built in."""
-    found = []
-    for name in files:
-        path = Path(name)
-        tree = ast.parse(path.read_bytes())
-        for function in ast.walk(tree):
-            if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                continue
-            for node in ast.walk(function):
-                for imported in _names_of(node, path, Path(root)):
-                    if imported not in found and _known(MISSING, imported) is None:
-                        found.append(imported)
-    return sorted(found)
-
-
-def companions(modules):
-    """What has to be there beside these modules of Python's own."""
-    return sorted({name for module in modules for name in COMPANIONS.get(module, ())})
 
 
 class _Look(ast.NodeVisitor):
@@ -236,8 +201,6 @@ class _Look(ast.NodeVisitor):
             self._say(node, self._depth == 0, f"calls {name}()", advice)
         elif name == "open" and self._depth:
             self._say(node, False, "opens a file", _NO_FILES)
-        elif name and name.startswith("self.") and name[5:] in METHODS:
-            self._say(node, False, f"calls {name}()", METHODS[name[5:]])
         self.generic_visit(node)
 
     def _dotted(self, node):
