@@ -23,17 +23,8 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 import redis  # noqa: E402
 from bed import places  # noqa: E402
 from bed.processes import COMPILING_S, PATIENCE_S, Process, RedisServer  # noqa: E402
-from celery import Celery, chain, group  # noqa: E402
-
-EXCUSED = json.loads((HERE / "excused.json").read_text())
-ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-#: What guests are told of a request; the rest is excused in `excused.json`.
-TOLD = (
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr "
-    "kwargsrepr ignore_result replaced_task_nesting stamped_headers stamps tenant correlation_id "
-    "delivery_info args kwargs is_eager called_directly time_limit soft_time_limit headers"
-).split()
+from celery import Celery  # noqa: E402
+from recordings import EXCUSED, STATES, all_of, calls, comparable, parent  # noqa: E402
 
 
 def build(source, output):
@@ -48,103 +39,10 @@ def build(source, output):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def calls(demo):
-    """The calls of each recording, as its `did` says."""
-    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
-    far = datetime.datetime(2031, 1, 1, tzinfo=datetime.timezone.utc)
-    d = demo
-    later = {"headers": {"tenant": "acme"}, "link": d.mul.s(2), "link_error": d.errback_old.s()}
-    later |= {"expires": far, "time_limit": 50, "soft_time_limit": 40}
-    many = [d.mul.s(10), d.on_done.si("static").set(queue="callbacks", priority=3)]
-    typed = ((datetime.date(2026, 1, 2),), {"u": uuid.UUID(int=5), "d": decimal.Decimal("0.10")})
-    return {
-        "run-ok-add": lambda: d.add.delay(2, 3),
-        "run-ok-echo-typed": lambda: d.echo.apply_async(*typed),
-        "run-ok-nan": lambda: d.echo.apply_async((float("nan"), float("inf"), 2**70, "é")),
-        "run-ok-rich": lambda: d.rich.delay(),
-        "run-fail": lambda: d.fail.delay("boom"),
-        "run-fail-custom": lambda: d.fail_custom.delay(),
-        "run-fail-nested": lambda: d.fail_nested.delay(),
-        "run-fail-cause": lambda: d.fail_cause.delay(),
-        "run-fail-typeerror": lambda: d.app.send_task("demo.add", args=[1]),
-        "run-fail-late": lambda: d.fail_late.delay(),
-        "run-fail-late-noack": lambda: d.fail_late_noack.delay(),
-        "run-retry-once": lambda: d.retry_once.delay(7),
-        "run-retry-exhaust": lambda: d.retry_exhaust.delay(),
-        "run-retry-exhaust-exc": lambda: d.retry_exhaust_exc.delay(),
-        "run-retry-later": lambda: d.retry_later.apply_async((7,), {"opt": "v"}, **later),
-        "run-autoretry": lambda: d.autoretry.delay(1),
-        "run-reject": lambda: d.reject.delay(),
-        "run-reject-late": lambda: d.reject_late.delay(),
-        "run-soft": lambda: d.soft.delay(5),
-        "run-soft-caught": lambda: d.soft_caught.delay(5),
-        "run-hard": lambda: d.hard.delay(10),
-        "run-hard-late": lambda: d.hard_late.delay(10),
-        "run-progress": lambda: d.progress.delay(),
-        "run-noresult": lambda: d.noresult.delay(1),
-        "run-noresult-fail": lambda: d.noresult_fail.delay(),
-        "run-noresult-fail-stored": lambda: d.noresult_fail_stored.delay(),
-        "run-call-ignore-result": lambda: d.add.apply_async((1, 1), ignore_result=True),
-        "run-call-ignore-result-false-override": lambda: d.noresult.apply_async(
-            (1,), ignore_result=False
-        ),
-        "run-send-task-null-ignore": lambda: d.app.send_task(
-            "demo.noresult", args=[1], ignore_result=None
-        ),
-        "run-unserialisable": lambda: d.unserialisable.delay(),
-        "run-sysexit": lambda: d.sysexit.delay(),
-        "run-group": lambda: group(d.add.s(i, i) for i in range(2)).apply_async(),
-        "run-link": lambda: d.add.apply_async((1, 2), link=d.mul.s(10)),
-        "run-link-many": lambda: d.add.apply_async((1, 2), link=many),
-        "run-chain": lambda: chain(d.add.s(1, 2), d.mul.s(3), d.add.s(10)).apply_async(),
-        "run-chain-fail": lambda: chain(d.fail.s("c"), d.mul.s(3), d.add.s(10)).apply_async(),
-        "run-errback-old": lambda: d.fail.apply_async(("x",), link_error=d.errback_old.s()),
-        "run-eta-past": lambda: d.add.apply_async((1, 2), eta=past),
-        "run-expired": lambda: d.add.apply_async((1, 2), expires=past),
-        "run-spawn": lambda: d.spawn.delay(),
-        "run-ignore": lambda: d.ignore.delay(),
-        "run-reject-requeue": lambda: d.reject_requeue.delay(),
-        "run-swap-chain": lambda: chain(d.swap_chain.s(5), d.add.s(1000)).apply_async(),
-        "run-whoami": lambda: d.whoami.apply_async(
-            headers={"tenant": "acme"}, link=d.mul.s(2), expires=3600
-        ),
-    }
-
-
-#: Where the recording was stopped before its last state.
-STATES = {"run-retry-later": "RETRY"}
-
-
-def plain(text):
-    """Ids, and what differs by place and time, as one word each."""
-    text = re.sub(r"0x[0-9a-f]+", "ADDRESS", ID.sub("ID", text))
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "MOMENT", text)
-    return re.sub(r"who-1|retry-later-1", "ID", text)
-
-
-def comparable(document, name):
-    """A result document, without what differs from run to run."""
-    document = json.loads(plain(document))
-    kept = {key: document[key] for key in ("status", "result")}
-    kept["has date_done"] = document["date_done"] is not None
-    kept["has parent_id"] = "parent_id" in document
-    kept["has group_id"] = "group_id" in document
-    if name not in EXCUSED["fields"]:
-        kept["children"] = document["children"]
-    if document["traceback"] is not None:
-        lines = [line for line in document["traceback"].splitlines() if line]
-        kept["traceback ends"] = lines[-1]
-        kept["traceback shows"] = "facts_app.py" in document["traceback"]
-    if name == "run-whoami" and isinstance(kept["result"], dict) and "lang" in kept["result"]:
-        kept["result"] = {key: kept["result"].get(key) for key in TOLD}
-    if kept["result"] and name == "run-unserialisable":
-        # Celery shows its own frames there; the module has none to show.
-        kept.pop("traceback ends", None), kept.pop("traceback shows", None)
-    return json.dumps(kept, sort_keys=True)
-
-
 class UnderAWorker(unittest.TestCase):
     """One worker on one Redis, with the demo's module and the conformance tasks."""
+
+    maxDiff = None
 
     @classmethod
     def setUpClass(cls):
@@ -351,22 +249,6 @@ class UnderAWorker(unittest.TestCase):
             line = self.worker.wait_for_line(f"mail for {order}: Receipt")
             drawn.add(re.search(r"Receipt (\d+)", line)[1])
         self.assertEqual(len(drawn), 3)
-
-
-def parent(document):
-    """Who sent the task whose document this is."""
-    return json.loads(document).get("parent_id")
-
-
-def all_of(result):
-    """A call's results: of a chain all links, of a group all members."""
-    if hasattr(result, "results"):
-        return list(result.results)
-    found = []
-    while result is not None:
-        found.append(result)
-        result = result.parent
-    return found
 
 
 if __name__ == "__main__":
