@@ -137,14 +137,14 @@ fn typed(item: Item, note: Option<String>) -> i64 {
 }
 
 /// A call of `conformance.add`, as Celery writes it.
-fn addition(x: i64, y: i64, options: serde_json::Value) -> serde_json::Value {
+fn addition(x: i64, y: i64, options: &serde_json::Value) -> serde_json::Value {
     serde_json::json!({"task": "conformance.add", "args": [x, y], "kwargs": {}, "options": options})
 }
 
 /// Sends a call of this id, and says nothing of its own end.
 #[lovage::task(name = "conformance.ignore")]
 fn ignore(ctx: &Ctx, child: String) -> Result<(), TaskError> {
-    ctx.send_signature(&addition(20, 22, serde_json::json!({"task_id": child})))?;
+    ctx.send_signature(&addition(20, 22, &serde_json::json!({"task_id": child})))?;
     Err(TaskError::ignore())
 }
 
@@ -158,7 +158,7 @@ fn requeue(ctx: &Ctx) -> Result<String, TaskError> {
 /// Has another call take its place.
 #[lovage::task(name = "conformance.replace")]
 fn replace(x: i64) -> Result<(), TaskError> {
-    Err(TaskError::replace(&addition(x, 100, serde_json::json!({})))?)
+    Err(TaskError::replace(&addition(x, 100, &serde_json::json!({})))?)
 }
 
 /// Asks to be run again with another word.
@@ -174,9 +174,10 @@ fn changed(ctx: &Ctx, word: String) -> Result<(String, u32), TaskError> {
 /// Sends a chord, and returns its result's tuple.
 #[lovage::task(name = "conformance.canvas")]
 fn canvas(ctx: &Ctx, x: i64) -> Result<serde_json::Value, TaskError> {
-    let plain = || serde_json::json!({});
-    let header = [addition(x, 1, plain()), addition(x, 2, plain())];
-    let body = serde_json::json!({"task": "conformance.echo", "args": [], "kwargs": {}, "options": {}});
+    let plain = serde_json::json!({});
+    let header = [addition(x, 1, &plain), addition(x, 2, &plain)];
+    let body =
+        serde_json::json!({"task": "conformance.echo", "args": [], "kwargs": {}, "options": {}});
     let chord = serde_json::json!({
         "task": "celery.chord", "args": [], "kwargs": {"header": header, "body": body}, "options": {},
         "subtask_type": "chord",
