@@ -13,6 +13,7 @@ import threading
 
 import celery.contrib.testing.worker
 import celery.utils.nodenames
+import kombu.utils.json
 import redis
 from celery.result import _set_task_join_will_block, allow_join_result
 
@@ -48,8 +49,8 @@ def relay(over):
             found = server.brpop(RELAY, timeout=1)
             if found:
                 envelope = json.loads(found[1])
-                (name, *arguments), *_ = json.loads(base64.b64decode(envelope["body"]))
-                plain = [json.dumps(it) if isinstance(it, (list, dict)) else str(it) for it in arguments]
+                (name, *arguments), *_ = kombu.utils.json.loads(base64.b64decode(envelope["body"]))
+                plain = [it if isinstance(it, (bytes, str)) else repr(it) for it in arguments]
                 server.execute_command(name.upper(), *plain)
 
 

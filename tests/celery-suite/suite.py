@@ -129,7 +129,7 @@ def run(python, server, wanted) -> dict[str, str]:
         "REDIS_PORT": port,
         "SUITE_NODE": NODE,
     }
-    command = [python, "-m", "pytest", "-p", "plugin", "-p", "no:cacheprovider", "-q", "--tb=short"]
+    command = [python, "-m", "pytest", "-p", "plugin", "-p", "no:cacheprovider", "-v", "--tb=short"]
     command += ["-p", "no:rerunfailures", "--timeout", str(TEST_S), "-rN", f"--junitxml={report}"]
     with (FOLDER / "pytest.log").open("w") as log:
         subprocess.run(

@@ -1,8 +1,8 @@
 //! From a verdict to all that has to be made true for it.
 
 use lovage_core::{
-    Child, ChordMember, ChordMembers, ChordWork, Closing, Disposal, Extended, Failure, Invocation,
-    Json, Kept, KeptKind, ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp,
+    Child, ChordMember, ChordMembers, ChordWork, Closing, Disposal, Failure, Invocation, Json,
+    Kept, KeptKind, ParkReason, QueueName, ResultRecord, Settlement, TaskState, Timestamp,
     UNKNOWN_TASK, Verdict,
 };
 
@@ -13,9 +13,9 @@ use crate::follow_ups::{FollowUps, Source};
 use crate::next_attempt::next_attempt;
 use crate::opened::Opened;
 use crate::reason::{TENANT_MISMATCH, reason_of};
-use crate::result::stamps_of;
 use crate::routing::TaskRoute;
 use crate::signature::{Signature, list};
+use crate::told::record;
 
 /// What closing a call depends on besides the call: the worker's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct CloseSettings {
     pub store_errors_even_if_ignored: bool,
     /// Whether result documents name the task, its arguments and its worker (`result_extended`).
     pub extended: bool,
+    /// Whether callers are told when an attempt begins (`task_track_started`), of all tasks; a task's
+    /// manifest may ask for its own.
+    pub track_started: bool,
     /// The worker's node name, such as `celery@box`.
     pub hostname: String,
     /// Where a call goes that names no queue (`task_default_queue`).
@@ -41,6 +44,7 @@ impl Default for CloseSettings {
         Self {
             store_errors_even_if_ignored: false,
             extended: false,
+            track_started: false,
             hostname: "celery@localhost".into(),
             default_queue: "celery".into(),
             routes: Vec::new(),
@@ -181,7 +185,7 @@ impl<'a> Close<'a> {
             results.push(self.record(TaskState::Failure(failure.clone()), Vec::new()));
             results.extend(self.later_links(failure));
         }
-        let leaving = self.source().after_failure();
+        let leaving = self.source().after_failure(failure);
         let chords = self.chords(&leaving, Some(&TaskState::Failure(failure.clone())));
         let kept = Kept {
             traceback: failure.traceback.clone(),
@@ -325,31 +329,7 @@ impl<'a> Close<'a> {
 
     fn record(&self, state: TaskState, children: Vec<Child>) -> ResultRecord {
         let Verdict { invocation, at, .. } = self.verdict;
-        let correlation_id = invocation.correlation_id.clone();
-        ResultRecord {
-            task_id: invocation.id.clone(),
-            state,
-            at: *at,
-            group: invocation.group.clone(),
-            parent_id: invocation.parent_id.clone(),
-            children,
-            reply_to: invocation.reply_to.clone(),
-            correlation_id: correlation_id.or_else(|| Some(invocation.id.as_str().into())),
-            extended: self.settings.extended.then(|| Box::new(self.extended())),
-        }
-    }
-
-    fn extended(&self) -> Extended {
-        let invocation = &self.verdict.invocation;
-        Extended {
-            name: invocation.task.clone(),
-            args: invocation.args.clone(),
-            kwargs: invocation.kwargs.clone(),
-            worker: self.settings.hostname.clone(),
-            retries: invocation.retries,
-            queue: invocation.queue().clone(),
-            stamps: stamps_of(&invocation.headers),
-        }
+        record(invocation, self.settings, state, children, *at)
     }
 
     /// The failure under the id of every later link, with the place to answer to that it names.
@@ -368,6 +348,7 @@ impl<'a> Close<'a> {
                 reply_to: text("reply_to").map(|to| Box::from(&*to)),
                 correlation_id: Some(task_id.as_str().into()),
                 extended: None,
+                tenant: None,
                 task_id,
             })
         };

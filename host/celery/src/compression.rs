@@ -1,7 +1,7 @@
 //! The compressions that kombu knows, each with a bound on what comes out and on what it costs to
 //! get there.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 
 use liblzma::stream::Stream;
 
@@ -13,31 +13,98 @@ const XZ_MEMORY_MAX: u64 = 80 << 20;
 /// The base-two logarithm of the largest zstd window that is read, in bytes: 32 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
+/// A compression by the name that messages and results have for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `application/x-brotli`.
+    Brotli,
+    /// `application/x-bz2`.
+    Bzip2,
+    /// `application/x-gzip`: a zlib stream, whatever the name says.
+    Gzip,
+    /// `application/x-lzma`: an xz container.
+    Lzma,
+    /// `application/zstd`.
+    Zstd,
+}
+
+/// How hard brotli tries, of 11, and its window as kombu has it.
+const BROTLI: (u32, u32) = (5, 22);
+
+impl Compression {
+    /// The compression of one of kombu's names.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "application/x-gzip" | "gzip" | "zlib" => Some(Self::Gzip),
+            "application/x-bz2" | "bzip2" | "bzip" => Some(Self::Bzip2),
+            "application/x-lzma" | "lzma" | "xz" => Some(Self::Lzma),
+            "application/zstd" | "zstd" | "zstandard" => Some(Self::Zstd),
+            "application/x-brotli" | "brotli" => Some(Self::Brotli),
+            _ => None,
+        }
+    }
+
+    /// The name that messages and results have for it.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Brotli => "application/x-brotli",
+            Self::Bzip2 => "application/x-bz2",
+            Self::Gzip => "application/x-gzip",
+            Self::Lzma => "application/x-lzma",
+            Self::Zstd => "application/zstd",
+        }
+    }
+
+    /// Compresses data.
+    pub(crate) fn deflate(self, data: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Brotli => {
+                let mut deflated = Vec::new();
+                let (quality, window) = BROTLI;
+                let mut reader = brotli::CompressorReader::new(data, 4 << 10, quality, window);
+                reader.read_to_end(&mut deflated).map(|_| deflated)
+            }
+            Self::Bzip2 => {
+                let level = bzip2::Compression::best();
+                let mut writer = bzip2::write::BzEncoder::new(Vec::new(), level);
+                writer.write_all(data)?;
+                writer.finish()
+            }
+            Self::Gzip => {
+                let level = flate2::Compression::default();
+                let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), level);
+                writer.write_all(data)?;
+                writer.finish()
+            }
+            Self::Lzma => {
+                let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 6);
+                writer.write_all(data)?;
+                writer.finish()
+            }
+            Self::Zstd => zstd::encode_all(data, 0),
+        }
+    }
+}
+
 /// Takes off the compression that the header `compression` names.
 pub(crate) fn inflate(name: &str, data: &[u8], bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
-    match name {
-        // A zlib stream, whatever the name says.
-        "application/x-gzip" | "gzip" | "zlib" => {
-            bounded(flate2::read::ZlibDecoder::new(data), bytes_max)
-        }
-        "application/x-bz2" | "bzip2" | "bzip" => {
-            bounded(bzip2::read::MultiBzDecoder::new(data), bytes_max)
-        }
-        "application/x-lzma" | "lzma" | "xz" => {
+    let compression =
+        Compression::parse(name).ok_or_else(|| DecodeError::Compression(name.into()))?;
+    match compression {
+        Compression::Gzip => bounded(flate2::read::ZlibDecoder::new(data), bytes_max),
+        Compression::Bzip2 => bounded(bzip2::read::MultiBzDecoder::new(data), bytes_max),
+        Compression::Lzma => {
             let stream = Stream::new_auto_decoder(XZ_MEMORY_MAX, 0);
             let stream = stream.map_err(|_| DecodeError::Corrupt)?;
             bounded(liblzma::read::XzDecoder::new_stream(data, stream), bytes_max)
         }
-        "application/zstd" | "zstd" | "zstandard" => {
+        Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::new(data));
             let mut decoder = decoder.map_err(|_| DecodeError::Corrupt)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| DecodeError::Corrupt)?;
             bounded(decoder, bytes_max)
         }
-        "application/x-brotli" | "brotli" => {
-            bounded(brotli::Decompressor::new(data, 4 << 10), bytes_max)
-        }
-        _ => Err(DecodeError::Compression(name.into())),
+        Compression::Brotli => bounded(brotli::Decompressor::new(data, 4 << 10), bytes_max),
     }
 }
 
@@ -51,28 +118,15 @@ fn bounded(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, DecodeError> 
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-
-    use super::inflate;
+    use super::{Compression, inflate};
     use crate::DecodeError;
 
     /// The same text in every compression, under the name that a message has for it.
     fn compressed(text: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-        zlib.write_all(text).unwrap();
-        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
-        bzip2.write_all(text).unwrap();
-        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
-        xz.write_all(text).unwrap();
-        let mut brotli = Vec::new();
-        brotli::CompressorReader::new(text, 4096, 5, 20).read_to_end(&mut brotli).unwrap();
-        vec![
-            ("application/x-gzip", zlib.finish().unwrap()),
-            ("application/x-bz2", bzip2.finish().unwrap()),
-            ("application/x-lzma", xz.finish().unwrap()),
-            ("application/zstd", zstd::encode_all(text, 3).unwrap()),
-            ("application/x-brotli", brotli),
-        ]
+        ["gzip", "bzip2", "lzma", "zstd", "brotli"]
+            .map(|name| Compression::parse(name).unwrap())
+            .map(|it| (it.content_type(), it.deflate(text).unwrap()))
+            .into()
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn read(
     let redelivered = fields.redelivered();
     let (args, kwargs) = (args.to_json(), kwargs.to_json());
     let headers = message.headers.to_json();
+    let errback = given(fields.errback).filter(|told| told.is_object()).map(JsonPart::to_json);
     let Properties { reply_to, correlation_id, priority } = Properties::of(message.properties, &id);
     Ok(move |delivery: Delivery| Invocation {
         task,
@@ -69,6 +70,7 @@ fn read(
         replaced_task_nesting,
         args,
         kwargs,
+        errback,
         links,
         headers,
         delivery: Delivery { redelivered: redelivered || delivery.redelivered, ..delivery },

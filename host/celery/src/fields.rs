@@ -15,6 +15,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) callbacks: Option<JsonPart<'a>>,
     pub(crate) chord: Option<JsonPart<'a>>,
     pub(crate) compression: Option<JsonPart<'a>>,
+    /// What an errback is told, where this header is there.
+    pub(crate) errback: Option<JsonPart<'a>>,
     pub(crate) errbacks: Option<JsonPart<'a>>,
     eta: Option<JsonPart<'a>>,
     expires: Option<JsonPart<'a>>,
@@ -46,6 +48,7 @@ impl<'a> Fields<'a> {
                 "\"compression\"" => &mut self.compression,
                 "\"idempotency-key\"" => &mut self.idempotency_key,
                 "\"ignore_result\"" => &mut self.ignore_result,
+                "\"lovage-errback\"" => &mut self.errback,
                 "\"lovage-first-attempt\"" => &mut self.first_attempt,
                 "\"lovage-retry\"" => &mut self.retry,
                 "\"lovage-retry-delay\"" => &mut self.retry_delay,

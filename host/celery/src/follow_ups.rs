@@ -5,12 +5,13 @@
 //! that is settled twice sends the same messages.
 
 use lovage_core::{
-    Child, ChordMember, Invocation, Json, JsonPart, OutboxCall, OutboxItem, Publication, QueueName,
-    ResultRecord, TaskId, Timestamp, outbox_caller,
+    Child, ChordMember, Failure, Invocation, Json, JsonPart, OutboxCall, OutboxItem, Publication,
+    QueueName, ResultRecord, TaskId, Timestamp, outbox_caller,
 };
 
 use crate::CloseSettings;
 use crate::canvas::{Canvas, ChordStart, Ids, Kind, Node, Place, REPLACED, With, complete_chord};
+use crate::errback::Told;
 use crate::outgoing::Outgoing;
 use crate::routing::{TaskRoute, route};
 use crate::signature::Signature;
@@ -137,23 +138,29 @@ impl Source<'_> {
 
     /// After failure: the errbacks, each with the failed call's id. They leave as one group, also
     /// when there is only one.
-    pub(crate) fn after_failure(&self) -> FollowUps {
+    pub(crate) fn after_failure(&self, failure: &Failure) -> FollowUps {
         let mut leaving = FollowUps::default();
         if let Some(errbacks) = &self.invocation.links.errbacks {
-            self.errbacks(&mut leaving, errbacks.as_part(), &self.invocation.id);
+            let told = Told::of(self.invocation, failure);
+            self.errbacks(&mut leaving, errbacks.as_part(), &told);
         }
         leaving
     }
 
     /// The errbacks of a call that failed: this one, or the body of a chord of its.
-    pub(crate) fn errbacks(&self, leaving: &mut FollowUps, list: JsonPart<'_>, failed: &TaskId) {
-        let id = Json::string(failed.as_str());
-        let role = if *failed == self.invocation.id {
+    pub(crate) fn errbacks(&self, leaving: &mut FollowUps, list: JsonPart<'_>, failed: &Told) {
+        let id = Json::string(failed.id.as_str());
+        let role = if failed.id == self.invocation.id {
             "errback".into()
         } else {
-            format!("errback\0{failed}")
+            format!("errback\0{}", failed.id)
         };
-        self.send_group(leaving, nodes(&list.to_json()), &role, &id);
+        let mut errbacks = nodes(&list.to_json());
+        for errback in errbacks.iter_mut().filter(|errback| !errback.immutable) {
+            let headers = failed.headers(errback.options.get("headers"));
+            errback.options.set("headers", headers);
+        }
+        self.send_group(leaving, errbacks, &role, &id);
     }
 
     /// The last element of a chain is the next link; those before it travel on with it.

@@ -44,6 +44,7 @@ mod compression;
 mod control;
 mod decode;
 mod envelope;
+mod errback;
 mod error;
 mod event;
 mod exception;
@@ -59,15 +60,19 @@ mod reason;
 mod repr;
 mod request;
 mod result;
+mod result_format;
 mod routing;
 mod signature;
+mod told;
 mod typed;
 mod yaml;
+mod yaml_writer;
 
 pub use accept::{Accept, AcceptError, ContentType};
 pub use builtin::{Builtin, Unlock, builtin, fixed, is_builtin};
 pub use canvas::{SignatureError, frozen_result};
 pub use close::{CloseSettings, arguments_error, chord_closing, close, quarantine};
+pub use compression::Compression;
 pub use control::{
     ControlReply, ControlRequest, ReplyTo, control_question, control_reply, decode_control,
     decode_reply, request_info,
@@ -76,6 +81,7 @@ pub use decode::decode;
 pub use envelope::{
     Route, encode_envelope, mark_redelivered, parts_of_envelope, unmark_redelivered,
 };
+pub use errback::errback_arguments;
 pub use error::{DecodeError, Settled, Undecoded};
 pub use event::{EventStamp, Heart, TaskEvent, event_batch, event_parts, worker_event};
 pub use follow_ups::call_message;
@@ -83,5 +89,7 @@ pub use iso::{format_timestamp, parse_timestamp};
 pub use repr::value as python_repr;
 pub use request::request_text;
 pub use result::chord_entry;
-pub use result::{DatabaseRow, database_row, result_document};
+pub use result::{DatabaseRow, database_row, is_result_of, result_document};
+pub use result_format::{ResultFormat, ResultSerializer, UnwritableResult};
 pub use routing::TaskRoute;
+pub use told::started;

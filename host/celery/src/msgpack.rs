@@ -1,8 +1,9 @@
-//! MessagePack as JSON text.
+//! MessagePack as JSON text, and JSON text as MessagePack.
 
 use std::fmt;
 
-use lovage_core::{DEPTH_MAX, write_json_string};
+use lovage_core::{DEPTH_MAX, JsonPart, write_json_string};
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::{DecodeError, number, typed};
@@ -23,6 +24,50 @@ pub(crate) fn to_json(data: &[u8]) -> Result<String, DecodeError> {
         return Err(DecodeError::Body("data after the value".into()));
     }
     Ok(json)
+}
+
+/// Writes a JSON text as MessagePack; kombu's typed bytes become bytes.
+pub(crate) fn from_json(text: &str) -> Result<Vec<u8>, String> {
+    let value = JsonPart::parse(text).map_err(|error| error.to_string())?;
+    rmp_serde::to_vec(&Part(value)).map_err(|error| error.to_string())
+}
+
+/// A JSON value on its way into MessagePack.
+struct Part<'a>(JsonPart<'a>);
+
+impl Serialize for Part<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = self.0;
+        let mut elements = Vec::new();
+        if part.each_element(|element| elements.push(Part(element))) {
+            return serializer.collect_seq(elements);
+        }
+        if part.is_object() {
+            if let Some(bytes) = typed::bytes_of(part) {
+                return serializer.serialize_bytes(&bytes);
+            }
+            let mut members = Vec::new();
+            part.each_member(|name, value| members.push((name, Part(value))));
+            return serializer.collect_map(members);
+        }
+        if let Some(text) = part.as_text() {
+            return serializer.serialize_str(&text);
+        }
+        let text = part.as_str();
+        if let Some(flag) = part.as_bool() {
+            serializer.serialize_bool(flag)
+        } else if part.is_null() {
+            serializer.serialize_unit()
+        } else if text.contains(['.', 'e', 'E', 'I', 'N']) {
+            serializer.serialize_f64(part.as_number().unwrap_or(f64::NAN))
+        } else if let Ok(number) = text.parse::<i64>() {
+            serializer.serialize_i64(number)
+        } else {
+            let number = text.parse::<u64>();
+            let wide = |_| serde::ser::Error::custom("an integer of more than 64 bits");
+            serializer.serialize_u64(number.map_err(wide)?)
+        }
+    }
 }
 
 /// One value on its way into a JSON text.

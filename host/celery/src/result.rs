@@ -1,6 +1,8 @@
 //! Result documents: what callers wait for.
 
-use lovage_core::{Child, Failure, Json, ResultRecord, TaskId, TaskState, write_json_string};
+use lovage_core::{
+    Child, Failure, Json, JsonPart, ResultRecord, TaskId, TaskState, TenantId, write_json_string,
+};
 
 use crate::iso::{format_naive, push_timestamp};
 use crate::{exception, opened};
@@ -31,10 +33,29 @@ pub fn result_document(record: &ResultRecord) -> String {
         }
     }
     push_extended(&mut text, record);
+    if let Some(tenant) = &record.tenant {
+        push_name(&mut text, TENANT);
+        write_json_string(&mut text, tenant.as_str());
+    }
     push_name(&mut text, "task_id");
     write_json_string(&mut text, record.task_id.as_str());
     text.push('}');
     text
+}
+
+/// The field of a document that says whose it is; without it, it is the default tenant's. In a
+/// database it is a stamp, because there is no column for it.
+const TENANT: &str = "lovage_tenant";
+
+/// Whether a document is of a call of this tenant; for whoever reads results on somebody's behalf. A
+/// revocation that names nobody is anybody's: whoever revokes a call that has not come knows no more.
+pub fn is_result_of(document: &str, tenant: &TenantId) -> bool {
+    let Ok(whole) = JsonPart::parse(document) else { return false };
+    let text = |name| whole.member(name).and_then(JsonPart::as_text);
+    text(TENANT).map_or_else(
+        || tenant.is_default() || text("status").as_deref() == Some("REVOKED"),
+        |named| named == tenant.as_str(),
+    )
 }
 
 /// A chord's member as backends that count keep it: `[1, id, state, result]`.
@@ -187,6 +208,7 @@ pub fn database_row(record: &ResultRecord) -> DatabaseRow {
         date_done: record.state.is_ready().then(|| format_naive(record.at)),
         traceback: traceback(&record.state).map(Into::into),
         children: (!record.children.is_empty()).then_some(children),
+        stamps: stamps_column(&Json::empty_object(), record.tenant.as_ref()),
         ..DatabaseRow::default()
     };
     let Some(extended) = &record.extended else { return row };
@@ -197,15 +219,25 @@ pub fn database_row(record: &ResultRecord) -> DatabaseRow {
         worker: Some(extended.worker.clone()),
         retries: Some(extended.retries),
         queue: Some(extended.queue.as_str().into()),
-        stamps: stamps_column(&extended.stamps),
+        stamps: stamps_column(&extended.stamps, record.tenant.as_ref()),
         ..row
     }
 }
 
-fn stamps_column(stamps: &Json) -> Option<String> {
-    let names = stamps.as_part().member("stamped_headers")?.as_str();
+fn stamps_column(stamps: &Json, tenant: Option<&TenantId>) -> Option<String> {
+    let names = stamps.as_part().member("stamped_headers").map(JsonPart::as_str);
+    if names.is_none() && tenant.is_none() {
+        return None;
+    }
+    let names = names.unwrap_or("[]");
     let mut text = format!("{{\"stamped_headers\": {names}, \"stamps\": {{");
     let mut separator = "";
+    if let Some(tenant) = tenant {
+        write_json_string(&mut text, TENANT);
+        text.push_str(": ");
+        write_json_string(&mut text, tenant.as_str());
+        separator = ", ";
+    }
     stamps.as_part().each_quoted_member(|name, value| {
         if name != "\"stamped_headers\"" {
             text.push_str(separator);

@@ -53,6 +53,11 @@ impl<'a> Signature<'a> {
         self.subtask_type.as_deref() == Some("group")
     }
 
+    /// The body, if it is a chord.
+    pub(crate) fn chord_body(&self) -> Option<JsonPart<'a>> {
+        self.kwargs.member("body").filter(|_| self.subtask_type.as_deref() == Some("chord"))
+    }
+
     /// The id under which somebody may already wait for its result. A chord is waited for by the
     /// id of its body; a group has none of its own.
     pub(crate) fn awaited_id(&self) -> Option<TaskId> {

@@ -52,6 +52,9 @@ pub struct Invocation {
     pub args: Json,
     /// Keyword arguments: a JSON object, or whatever else the caller sent in its place.
     pub kwargs: Json,
+    /// What an errback is told besides the failed call's id, as whoever sent it knows it: an object
+    /// with `request`, `exc` and `tb`.
+    pub errback: Option<Json>,
     /// What is to be sent after it.
     pub links: Links,
     /// All headers as a JSON object: the unknown ones, too.

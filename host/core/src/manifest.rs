@@ -53,6 +53,9 @@ pub struct TaskSpec {
     /// Whether its failures are kept even when nobody wants its results.
     #[serde(default)]
     pub store_errors_even_if_ignored: bool,
+    /// Whether its callers are told when an attempt begins.
+    #[serde(default)]
+    pub track_started: bool,
     /// The queue that calls from guests go to.
     #[serde(default)]
     pub queue: Option<String>,
@@ -93,6 +96,7 @@ impl TaskSpec {
             limits: LimitRequest::default(),
             ignore_result: false,
             store_errors_even_if_ignored: false,
+            track_started: false,
             queue: None,
             rate_limit: None,
             capabilities: Vec::new(),

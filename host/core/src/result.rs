@@ -1,6 +1,6 @@
 //! What a result backend keeps.
 
-use crate::{Failure, Json, QueueName, TaskId, TaskName, Timestamp};
+use crate::{Failure, Json, QueueName, TaskId, TaskName, TenantId, Timestamp};
 
 /// The state of a task towards its caller.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +69,8 @@ pub struct ResultRecord {
     pub correlation_id: Option<Box<str>>,
     /// What `result_extended` adds; `None` when it is off.
     pub extended: Option<Box<Extended>>,
+    /// Whose call it is; `None` for the default tenant, whose documents are as Celery's.
+    pub tenant: Option<TenantId>,
 }
 
 /// What a task sent.

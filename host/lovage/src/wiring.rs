@@ -8,14 +8,14 @@ mod beside;
 mod durability;
 mod library;
 mod management;
+mod place;
 mod stores;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use lovage_brokers::amqp::AmqpAddress;
 use lovage_brokers::redis::{RedisBroker, RedisBrokerOptions, RedisSettle};
 use lovage_brokers::sqlite::{SqliteBroker, SqliteBrokerSettings, SqliteSettle};
 use lovage_celery::CloseSettings;
@@ -29,7 +29,9 @@ use lovage_sandbox::Compiler;
 use lovage_sqlite::{Database, Participant, Settings};
 use lovage_stores::redis::{Durability, RedisLedger, RedisLedgerOptions, RedisResults};
 use lovage_stores::sqlite::{LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions};
-use lovage_worker::{EffectSink, InOrder, Modules, Observer, Options, Ports, Services, Shutdown};
+use lovage_worker::{
+    EffectSink, InOrder, Modules, Observer, Options, Ports, Replies, Services, Shutdown,
+};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -38,7 +40,8 @@ use crate::operating::{Operating, OperatingPorts};
 pub(crate) use beside::fanout;
 pub(crate) use durability::durability;
 pub(crate) use library::Library;
-use stores::{NoResults, counted, elsewhere, one_backend, redis_results};
+use place::{Place, place};
+use stores::{NoResults, counted, elsewhere, one_backend, postgres_ledger, redis_results};
 
 /// Everything that a worker's command needs.
 pub(crate) struct Wired {
@@ -63,15 +66,6 @@ struct Ends {
     ledger: Option<Arc<dyn Ledger>>,
     settle: Arc<dyn Settle>,
     chords: Option<Arc<dyn Chords>>,
-}
-
-/// What a URL means.
-enum Place {
-    /// RabbitMQ; as a result backend, replies over it.
-    Amqp(Box<AmqpAddress>),
-    Redis(Box<Address>),
-    Sqlite(PathBuf),
-    Nowhere,
 }
 
 /// Workers that may die under a call; with the last it is parked. Guests cannot fell a worker: those
@@ -249,7 +243,8 @@ fn worker_options(config: &Config, chords_are_counted: bool) -> Options {
         accept: config.accept.clone(),
         close: CloseSettings {
             store_errors_even_if_ignored: config.store_errors_even_if_ignored,
-            extended: config.result_extended,
+            extended: config.results.extended,
+            track_started: config.results.track_started,
             hostname: config.hostname.clone(),
             default_queue: config.default_queue.clone(),
             routes: config.operations.routes.clone(),
@@ -267,11 +262,7 @@ fn worker_options(config: &Config, chords_are_counted: bool) -> Options {
 async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
     let broker = place(&config.broker_url, "sqla+").context("broker_url")?;
     let backend = config.result_backend.as_deref().unwrap_or_default();
-    let backend = match &broker {
-        // Replies go over the broker that the calls came from.
-        Place::Amqp(address) if backend.starts_with("rpc:") => Place::Amqp(address.clone()),
-        _ => place(backend, "db+").context("result_backend")?,
-    };
+    let backend = place(backend, "db+").context("result_backend")?;
     match (broker, backend) {
         (Place::Sqlite(queue), backend) => {
             let database = Database::open(&queue, Settings::default()).await?;
@@ -279,7 +270,9 @@ async fn ends(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ends> {
         }
         (Place::Redis(queues), backend) => redis_ends(config, *queues, backend).await,
         (Place::Amqp(address), backend) => amqp::ends(config, clock, *address, backend).await,
-        (Place::Nowhere, _) => bail!("broker_url is empty: there is nowhere to take work from"),
+        (Place::Nowhere | Place::Postgres(_) | Place::Replies, _) => {
+            bail!("broker_url is empty: there is nowhere to take work from")
+        }
     }
 }
 
@@ -306,13 +299,13 @@ async fn sqlite_ends(
     let is_one = match &backend {
         Place::Sqlite(results) => results == database.path() && !apart,
         Place::Nowhere => !apart,
-        Place::Redis(_) | Place::Amqp(_) => false,
+        Place::Amqp(_) | Place::Postgres(_) | Place::Redis(_) | Place::Replies => false,
     };
     if let (true, Place::Sqlite(_)) = (is_one, &backend) {
-        participants.push(Arc::new(ResultRows));
+        participants.push(Arc::new(ResultRows::written_as(config.results.format)));
     }
     let chords = counted(config, &backend)?;
-    let results = one_backend(config, backend).await?;
+    let results = results(config, backend, Arc::clone(&broker) as _).await?;
     let settle: Arc<dyn Settle> = if is_one {
         Arc::new(SqliteSettle::start(Arc::clone(&broker), participants).await?)
     } else {
@@ -347,15 +340,18 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
         parts.push(RedisLedger::part(&options));
     }
     let is_one = match &backend {
-        Place::Redis(results) => results.is_same_database(&queues) && !apart,
+        // No script can read what is compressed, or in another serializer.
+        Place::Redis(results) => {
+            results.is_same_database(&queues) && !apart && config.results.format.is_plain()
+        }
         Place::Nowhere => !apart,
-        Place::Sqlite(_) | Place::Amqp(_) => false,
+        Place::Amqp(_) | Place::Postgres(_) | Place::Replies | Place::Sqlite(_) => false,
     };
     if let (true, Place::Redis(results)) = (is_one, &backend) {
         parts.push(RedisResults::part(&redis_results(config, (**results).clone())));
     }
     let chords = counted(config, &backend)?;
-    let results = one_backend(config, backend).await?;
+    let results = results(config, backend, Arc::new(broker.clone())).await?;
     let settle: Arc<dyn Settle> = if is_one {
         Arc::new(RedisSettle::new(broker.clone(), parts))
     } else {
@@ -367,20 +363,17 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle, chords })
 }
 
-/// What a URL means; `prefix` is what SQLAlchemy's URLs have before them in this role.
-fn place(url: &str, prefix: &str) -> anyhow::Result<Place> {
-    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-    match scheme {
-        "" => Ok(Place::Nowhere),
-        "amqp" | "amqps" | "pyamqp" | "pyamqps" if prefix == "sqla+" => {
-            Ok(Place::Amqp(Box::new(AmqpAddress::parse(url)?)))
-        }
-        "redis" | "rediss" | "redis+socket" => Ok(Place::Redis(Box::new(Address::parse(url)?))),
-        _ if scheme.strip_prefix(prefix).is_some_and(|it| it.starts_with("sqlite")) => {
-            Ok(Place::Sqlite(lovage_sqlite::path_of_url(url)?))
-        }
-        _ => bail!("`{scheme}` is not supported; amqp, redis, rediss and {prefix}sqlite are"),
+/// Where results go that the broker's adapter has nothing to do with, or that go over it to callers.
+async fn results(
+    config: &Config,
+    backend: Place,
+    broker: Arc<dyn Broker>,
+) -> anyhow::Result<Arc<dyn ResultBackend>> {
+    if let Place::Replies = backend {
+        let (format, persistent) = (config.results.format, config.rabbit.result_persistent);
+        return Ok(Arc::new(Replies::new(broker, format, persistent)));
     }
+    one_backend(config, backend).await
 }
 
 /// The machine's clock.

@@ -1,7 +1,7 @@
 //! Stores: result backends, ledgers, the registry of modules, and what the API keeps.
 //!
 //! One module and one feature an adapter; each implements
-//! [`Ledger`](lovage_core::ports::Ledger), and all but Postgres
+//! [`Ledger`](lovage_core::ports::Ledger),
 //! [`ResultBackend`](lovage_core::ports::ResultBackend), and
 //! [`Custody`](lovage_core::ports::Custody) for brokers that can neither delay nor keep.
 //!
@@ -20,3 +20,5 @@ pub mod redis;
 pub mod registry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod table;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lovage_celery::arguments_error;
+use lovage_celery::{arguments_error, errback_arguments};
 use lovage_core::ports::Resolved;
 use lovage_core::{
     DropReason, Invocation, Job, LimitRequest, Limits, ParkReason, RetryPolicy, Settlement, Tenant,
@@ -32,7 +32,7 @@ pub(crate) struct Terms<'a> {
 /// schemas are only remembered. The order is Celery's: a call that is no longer wanted is dropped
 /// before anyone asks what it is.
 pub(crate) fn admit(
-    invocation: Invocation,
+    mut invocation: Invocation,
     resolved: Option<Resolved>,
     tenant: Arc<Tenant>,
     Terms { operator, schemas, revoked, now }: Terms<'_>,
@@ -58,6 +58,9 @@ pub(crate) fn admit(
             }));
         }
     };
+    if let Some(args) = errback_arguments(&invocation, task.params.len()) {
+        invocation.args = args;
+    }
     let limits = requested(operator, task.limits).within(invocation.time_limit);
     let retry = RetryPolicy::requested(task.retry.as_ref()).tightened(&invocation.retry);
     let template = task.idempotency.as_ref().and_then(|idempotency| {

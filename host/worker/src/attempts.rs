@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lovage_celery::started;
 use lovage_core::{Death, Grant, Job, Outcome, Report};
 use tracing::warn;
 
@@ -24,10 +25,19 @@ impl Pipeline {
     /// again.
     pub(crate) async fn run(&self, job: &Arc<Job>, grant: Option<Grant>) -> Report {
         self.observe(&Event::Started { job });
+        self.tell_started(job).await;
         if self.builtins.has(job) {
             self.run_builtin(job).await
         } else {
             self.attempt(job, grant).await
+        }
+    }
+
+    /// Tells callers that want to know.
+    async fn tell_started(&self, job: &Job) {
+        let (of, now) = ((std::process::id(), &job.tenant.id), self.clock.now());
+        if let Some(told) = started(&job.invocation, &job.task, &self.close, of, now) {
+            self.services.tell(told).await;
         }
     }
 

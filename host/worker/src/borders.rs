@@ -38,6 +38,18 @@ fn joins(settlement: &Settlement) -> bool {
     calls.iter().any(|item| matches!(item, OutboxItem::Member(_)))
 }
 
+/// Has the documents of a closing say whose they are, unless they are the default tenant's.
+fn mark(closing: &mut Closing, owner: &TenantId) {
+    if !owner.is_default() {
+        closing.results.iter_mut().for_each(|record| record.tenant = Some(owner.clone()));
+    }
+}
+
+fn of_tenant(mut closing: Closing, owner: &TenantId) -> Closing {
+    mark(&mut closing, owner);
+    closing
+}
+
 impl Pipeline {
     /// All that is to be made true for a verdict. Where there are tenants, a call that names no queue
     /// goes to its caller's; one that would go to a queue of another tenant fails its caller.
@@ -53,7 +65,7 @@ impl Pipeline {
         }
         let owner = &tenants.owner(verdict.invocation.queue()).id;
         let settings = self.settings(verdict, owner);
-        let closing = close(verdict, &settings);
+        let closing = of_tenant(close(verdict, &settings), owner);
         let is_foreign = |id: &TenantId| id != owner;
         let mut queues = closing.publications.iter().map(|one| one.routing_key.as_str().into());
         let Some(foreign) = queues.find(|queue| is_foreign(&tenants.owner(queue).id)) else {
@@ -63,7 +75,7 @@ impl Pipeline {
         verdict.settlement =
             Settlement::Bury(Failure::new("lovage.exceptions", "TenantMismatch", &text));
         // What is to be told of a failure may be just as foreign: then it is told to nobody.
-        let mut closing = close(verdict, &settings);
+        let mut closing = of_tenant(close(verdict, &settings), owner);
         closing
             .publications
             .retain(|one| !is_foreign(&tenants.owner(&one.routing_key.as_str().into()).id));
@@ -85,6 +97,7 @@ impl Pipeline {
             let is_own =
                 |one: &Publication| tenants.owner(&one.routing_key.as_str().into()).id == owner;
             closing.publications.extend(bodies.into_iter().filter(is_own));
+            mark(closing, &owner);
         }
         ended
     }

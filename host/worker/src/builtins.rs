@@ -76,7 +76,7 @@ impl Pipeline {
         let mut report = match builtin(&job.invocation) {
             Builtin::Over(report) => *report,
             Builtin::Map { task, calls } => self.map(job, &task, calls).await,
-            Builtin::Unlock(unlock) => self.unlock(&unlock).await,
+            Builtin::Unlock(unlock) => self.unlock(&unlock, &job.tenant.id).await,
             Builtin::CleanUp => self.clean_up().await,
         };
         report.usage.wall = started.elapsed();
@@ -134,11 +134,11 @@ impl Pipeline {
         Report { outcome: Outcome::Succeed(Json::array(&results)), ..all }
     }
 
-    /// Asks for all members' results until one has not ended.
-    async fn unlock(&self, unlock: &Unlock) -> Report {
+    /// Asks for all members' results until one has not ended. One that is not the tenant's never ends.
+    async fn unlock(&self, unlock: &Unlock, tenant: &TenantId) -> Report {
         let mut documents = Vec::with_capacity(unlock.members.len());
         for member in &unlock.members {
-            let Ok(document) = self.services.result(member).await else { break };
+            let Ok(document) = self.services.result(member, tenant).await else { break };
             let is_there = document.is_some();
             documents.push(document);
             if !is_there {

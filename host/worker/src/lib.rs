@@ -31,6 +31,7 @@ mod modules;
 mod operations;
 mod outbound;
 mod pipeline;
+mod replies;
 mod restraint;
 mod running;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use operations::{
     SharedRate, Slots, Sources, TimeLimits,
 };
 pub use outbound::HttpSettings;
+pub use replies::Replies;
 pub use schemas::{SchemaError, check_schema};
 pub use services::Services;
 pub use unpark::unpark;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lovage_celery::request_text;
+use lovage_celery::{is_result_of, request_text};
 use lovage_core::frames::{HostCall, HostReply, OnDoubt};
 use lovage_core::http::HttpError;
 use lovage_core::ports::{Clock, Egress, HostServices, Ledger, PortError, ResultBackend};
-use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskId, TaskState};
+use lovage_core::{Grant, Job, JobNumber, Json, ResultRecord, TaskId, TaskState, TenantId};
+use tracing::debug;
 
 use crate::effect_sink::EffectSink;
 use crate::failpoint::{Failpoint, Passage};
@@ -75,9 +76,22 @@ impl Services {
         self.running.enter(job, grant)
     }
 
-    /// The result document of a call; for tasks that look at others'.
-    pub(crate) async fn result(&self, task: &TaskId) -> Result<Option<String>, PortError> {
-        self.results.load(task).await
+    /// The result document of a tenant's call; for tasks that look at others'. Another tenant's is not
+    /// there.
+    pub(crate) async fn result(
+        &self,
+        task: &TaskId,
+        tenant: &TenantId,
+    ) -> Result<Option<String>, PortError> {
+        let document = self.results.load(task).await?;
+        Ok(document.filter(|document| is_result_of(document, tenant)))
+    }
+
+    /// Tells callers something of a call while it runs. That it could not be told harms nobody.
+    pub(crate) async fn tell(&self, record: ResultRecord) {
+        if let Some(Err(error)) = self.results.store(&[record]).await.pop() {
+            debug!(error = &error as &dyn std::error::Error, "Cannot tell that a task begins");
+        }
     }
 
     /// Has expired results deleted.
@@ -127,6 +141,7 @@ impl Services {
             reply_to: None,
             correlation_id: None,
             extended: None,
+            tenant: Some(attempt.job.tenant.id.clone()).filter(|tenant| !tenant.is_default()),
         };
         match self.results.store(&[record]).await.pop() {
             Some(Ok(())) => HostReply::Done,

@@ -81,6 +81,7 @@ pub fn record(task: &str, state: TaskState) -> ResultRecord {
         reply_to: None,
         correlation_id: None,
         extended: None,
+        tenant: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use lovage_celery::is_result_of;
 use lovage_core::{
     End, KeptFilter, LedgerKey, Scope, State as LedgerState, TaskCursor, TaskFilter, TaskId,
     TaskName, TaskRow,
@@ -57,6 +58,7 @@ async fn known(api: &Api, caller: &Caller, id: &TaskId) -> Result<TaskView, Prob
 
 async fn with_result(api: &Api, row: TaskRow) -> Result<TaskView, Problem> {
     let document = api.ports.results.load(&row.id).await?;
+    let document = document.filter(|document| is_result_of(document, &row.tenant));
     Ok(TaskView::of(row, document.as_deref()))
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
-use lovage_celery::result_document;
+use lovage_celery::ResultFormat;
 use lovage_core::ports::{PortError, ResultBackend};
 use lovage_core::{ResultRecord, TaskId};
 
@@ -18,12 +18,15 @@ pub struct AmqpReplies {
     broker: AmqpBroker,
     /// 2 keeps replies over a restart of the server (`result_persistent`), 1 does not.
     delivery_mode: u8,
+    format: ResultFormat,
 }
 
 impl AmqpBroker {
-    /// Results that go to their callers over this broker.
-    pub fn replies(&self, is_persistent: bool) -> AmqpReplies {
-        AmqpReplies { broker: self.clone(), delivery_mode: if is_persistent { 2 } else { 1 } }
+    /// Results that go to their callers over this broker, with values of this serializer; as in Celery
+    /// they are never compressed.
+    pub fn replies(&self, is_persistent: bool, format: ResultFormat) -> AmqpReplies {
+        let delivery_mode = if is_persistent { 2 } else { 1 };
+        AmqpReplies { broker: self.clone(), delivery_mode, format: format.uncompressed() }
     }
 }
 
@@ -34,13 +37,13 @@ impl ResultBackend for AmqpReplies {
             .iter()
             .filter_map(|record| Some((record.reply_to.as_deref()?, record)))
             .filter(|(reply_to, _)| !reply_to.is_empty())
-            .map(|(reply_to, record)| (reply_to, record, result_document(record)))
+            .map(|(reply_to, record)| (reply_to, record, self.format.document(record)))
             .collect();
         let outgoing = wanted.iter().map(|(reply_to, record, document)| Outgoing {
             exchange: "",
             routing_key: reply_to,
             properties: self.properties(record),
-            body: document.as_bytes(),
+            body: document,
             mandatory: false,
         });
         let sent = self.broker.inner.outlet.publish(&outgoing.collect::<Vec<_>>()).await;
@@ -62,9 +65,10 @@ impl ResultBackend for AmqpReplies {
 impl AmqpReplies {
     fn properties(&self, record: &ResultRecord) -> BasicProperties {
         let label = record.correlation_id.as_deref().unwrap_or(record.task_id.as_str());
+        let (content_type, content_encoding) = self.format.serializer.content();
         let properties = BasicProperties::default()
-            .with_content_type("application/json".into())
-            .with_content_encoding("utf-8".into())
+            .with_content_type(content_type.into())
+            .with_content_encoding(content_encoding.into())
             .with_delivery_mode(self.delivery_mode)
             .with_priority(0);
         match ShortString::try_new(label) {

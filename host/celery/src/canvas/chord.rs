@@ -9,6 +9,7 @@ use lovage_core::{
 
 use super::node::Options;
 use super::{Canvas, DEPTH_MAX, Ids, Node, Place, With};
+use crate::errback::Told;
 use crate::follow_ups::{FollowUps, Source};
 use crate::repr;
 use crate::signature::{Signature, list};
@@ -132,6 +133,14 @@ impl Failed<'_> {
         depth: u32,
     ) {
         let Some(signature) = Signature::of(body) else { return };
+        if let Some(inner) = signature.chord_body().filter(|_| depth < DEPTH_MAX) {
+            // A chord has the result of its own body, which has the errbacks of both.
+            let mut errbacks = Options::default();
+            let own = signature.option("link_error");
+            own.into_iter().chain(more).for_each(|it| errbacks.append("link_error", it));
+            let errbacks = errbacks.get("link_error").map(Json::as_part);
+            return self.tell(leaving, inner, errbacks, depth + 1);
+        }
         let (source, is_group) = (self.source, body.member("kwargs").filter(|_| depth == 0));
         let is_group = is_group.filter(|_| signature.is_group());
         let failure = if depth == 0 && is_group.is_none() { &self.error } else { &self.cause };
@@ -155,7 +164,8 @@ impl Failed<'_> {
             let own = signature.option("link_error");
             own.into_iter().chain(more).for_each(|it| errbacks.append("link_error", it));
             if let Some(errbacks) = errbacks.get("link_error") {
-                source.errbacks(leaving, errbacks.as_part(), &id);
+                let failed = Told::of_body(&signature, &id, failure);
+                source.errbacks(leaving, errbacks.as_part(), &failed);
             }
         }
     }
@@ -171,6 +181,7 @@ fn record(signature: &Signature<'_>, id: TaskId, state: &TaskState, at: Timestam
         reply_to: signature.option_text("reply_to").map(|to| Box::from(&*to)),
         correlation_id: Some(id.as_str().into()),
         extended: None,
+        tenant: None,
         task_id: id,
     }
 }

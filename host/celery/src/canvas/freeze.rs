@@ -57,6 +57,9 @@ fn freeze_below(node: &mut Node, place: &Place, ids: &mut Ids, parent: Option<&J
             let own = node.options.remove("task_id");
             let own = own.and_then(|id| Some(TaskId::from(&*id.as_part().as_text()?)));
             // What is said of the chord is said of its body.
+            if let Some(errbacks) = node.options.remove("link_error") {
+                body.link_error(errbacks.as_part());
+            }
             body.options.inherit(&node.options);
             let group = own.unwrap_or_else(|| ids.make());
             let of_body = freeze_below(body, place, ids, None);
@@ -112,7 +115,7 @@ fn freeze_chain(node: &mut Node, place: &Place, ids: &mut Ids, parent: Option<&J
     let mut before: Option<Json> = parent.cloned();
     for (at, link) in links.iter_mut().enumerate() {
         if let Some(errbacks) = &errbacks {
-            link.options.append("link_error", errbacks.as_part());
+            link.link_error(errbacks.as_part());
         }
         let is_last = at == last;
         if let (true, Some(callbacks)) = (is_last, &callbacks) {

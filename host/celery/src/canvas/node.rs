@@ -190,6 +190,15 @@ impl Node {
         }
     }
 
+    /// Adds errbacks where they are called from: a chain's are its links', a chord's are its body's.
+    pub(crate) fn link_error(&mut self, errbacks: JsonPart<'_>) {
+        match &mut self.kind {
+            Kind::Call { .. } | Kind::Group(_) => self.options.append("link_error", errbacks),
+            Kind::Chain(links) => links.iter_mut().for_each(|link| link.link_error(errbacks)),
+            Kind::Chord { body, .. } => body.link_error(errbacks),
+        }
+    }
+
     /// How many members of a chord it is: those that come back to be counted.
     pub(crate) fn members(&self) -> u64 {
         match &self.kind {

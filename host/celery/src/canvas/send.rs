@@ -64,7 +64,7 @@ impl Canvas<'_> {
                         member.options.append("link", links.as_part());
                     }
                     if let Some(errbacks) = errbacks {
-                        member.options.append("link_error", errbacks.as_part());
+                        member.link_error(errbacks.as_part());
                     }
                     self.send_frozen(member, first, &[]);
                 }

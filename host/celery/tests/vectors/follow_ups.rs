@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_celery::{
-    Accept, CloseSettings, DecodeError, Route, close, decode, encode_envelope, result_document,
+    Accept, CloseSettings, DecodeError, Route, close, decode, encode_envelope, errback_arguments,
+    result_document,
 };
 use lovage_core::{
     Child, Closing, Disposal, DropReason, FailedAttempt, Failure, Invocation, Json, JsonPart,
@@ -133,7 +134,29 @@ fn an_errback_gets_the_failed_id() {
     let closing = closed(first_sent("run-errback-old"), Settlement::Bury(failure()));
     let recorded = sent(&vector("run-errback-old"), "worker->broker");
     assert_eq!((closing.publications.len(), recorded.len()), (1, 1));
-    assert_same(&closing.publications[0], &recorded[0], GROUPED);
+    // Who takes three arguments finds them in a header of ours.
+    let varying = [GROUPED, &["lovage-errback"]].concat();
+    assert_same(&closing.publications[0], &recorded[0], &varying);
+    let headers: Value = serde_json::from_str(&closing.publications[0].parts.headers).unwrap();
+    let told = &headers["lovage-errback"];
+    assert_eq!(told["request"]["id"], "00ebf79c-ae1a-4cae-a3ab-019c51ef31a1");
+    assert_eq!((&told["exc"]["exc_type"], &told["tb"]), (&"ValueError".into(), &"trace".into()));
+}
+
+#[test]
+fn an_errback_that_takes_three_gets_them_and_another_does_not() {
+    let closing = closed(first_sent("run-errback-old"), Settlement::Bury(failure()));
+    let sent = as_envelope(&closing.publications[0]);
+    let errback = decode(envelope(&sent), &Accept::default()).unwrap();
+    for params in [0, 1, 2] {
+        assert_eq!(errback_arguments(&errback, params), None);
+    }
+    let three = errback_arguments(&errback, 3).unwrap();
+    let three: Value = serde_json::from_str(three.as_str()).unwrap();
+    assert_eq!(three[0]["task"], "demo.fail");
+    assert_eq!((&three[1]["exc_type"], &three[2]), (&"ValueError".into(), &"trace".into()));
+    let other = first_sent("run-errback-old");
+    assert_eq!(errback_arguments(&other, 3), None, "it is no errback");
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn record(text: &str) -> Option<ResultRecord> {
         children: children(part("children")?),
         reply_to: None,
         correlation_id: None,
+        tenant: None,
         extended: extended(document),
     })
 }

@@ -23,6 +23,7 @@ fn job(retries: u32, on_failure: bool) -> Job {
         deliveries: 1,
     };
     let invocation = Invocation {
+        errback: None,
         task: "demo.add".into(),
         id: "1".into(),
         root_id: None,

@@ -150,6 +150,7 @@ fn invocation(task: &str) -> Invocation {
         body: Vec::new().into(),
     };
     Invocation {
+        errback: None,
         task: task.into(),
         id: format!("id-{task}").into(),
         root_id: Some("root".into()),

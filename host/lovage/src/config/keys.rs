@@ -32,6 +32,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("result_expires", "86400", "seconds that results are kept; 0 keeps them for ever"),
     key("result_extended", "false", "whether results name the task, its arguments and its worker"),
+    key("result_serializer", "json", "how results are written: json, msgpack or yaml"),
+    key(
+        "result_compression",
+        "",
+        "how results in Redis are compressed: gzip, bzip2, lzma, zstd or brotli; empty does not",
+    ),
     key("accept_content", "json", "serializers that are read: json, msgpack, yaml"),
     key(
         "broker_transport_options.global_keyprefix",
@@ -42,6 +48,11 @@ pub(crate) const KEYS: &[Key] = &[
         "result_backend_transport_options.global_keyprefix",
         "",
         "put before every key of a result",
+    ),
+    key(
+        "result_backend_transport_options.result_chord_ordered",
+        "true",
+        "whether a chord's body gets its results in order, or as they came",
     ),
     key(
         "broker_transport_options.consumer_timeout",
@@ -73,6 +84,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("task.routes", "", "where guests' calls go, such as shop.*=payments or mail.*=media:mail"),
     key("task.time_limit", "30", "seconds until an attempt is ended"),
     key("task.soft_time_limit", "0", "seconds until an attempt is warned; 0 does not"),
+    key("task.track_started", "false", "tell callers when an attempt begins"),
     key("task.store_errors_even_if_ignored", "false", "keep failures of calls that ignore results"),
     key("task.default_rate_limit", "", "how often a task begins on a worker, such as 10/s or 6/m"),
     key("task.shared_rates", "", "limits over all workers, such as pay=100/s shop.charge shop.*"),

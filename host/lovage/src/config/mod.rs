@@ -10,6 +10,7 @@ mod layers;
 mod operations;
 mod parse;
 mod rabbit;
+mod results;
 mod surroundings;
 mod tenants;
 
@@ -28,6 +29,7 @@ pub(crate) use layers::{Layers, Origin};
 pub(crate) use operations::OperationsConfig;
 use parse::Reader;
 pub(crate) use rabbit::RabbitConfig;
+pub(crate) use results::ResultsConfig;
 pub(crate) use surroundings::Surroundings;
 
 /// What a worker's configuration means, checked.
@@ -35,12 +37,9 @@ pub(crate) use surroundings::Surroundings;
 pub(crate) struct Config {
     pub(crate) broker_url: String,
     pub(crate) result_backend: Option<String>,
-    /// How long results are kept; `None` for ever.
-    pub(crate) result_expires: Option<Duration>,
-    pub(crate) result_extended: bool,
+    pub(crate) results: ResultsConfig,
     pub(crate) accept: Accept,
     pub(crate) broker_key_prefix: String,
-    pub(crate) results_key_prefix: String,
     pub(crate) lease: Duration,
     /// Whether calls are checked against a ledger.
     pub(crate) ledger: bool,
@@ -107,11 +106,9 @@ impl Config {
             broker_url: reader.text("broker_url"),
             result_backend: (!matches!(&*backend, "" | "disabled" | "disabled://"))
                 .then_some(backend),
-            result_expires: Some(reader.seconds("result_expires")).filter(|time| !time.is_zero()),
-            result_extended: reader.flag("result_extended"),
+            results: ResultsConfig::read(&mut reader),
             accept: reader.accept("accept_content"),
             broker_key_prefix: reader.text("broker_transport_options.global_keyprefix"),
-            results_key_prefix: reader.text("result_backend_transport_options.global_keyprefix"),
             lease,
             ledger: reader.flag("worker.ledger"),
             ledger_url: Some(reader.text("ledger_url")).filter(|url| !url.is_empty()),

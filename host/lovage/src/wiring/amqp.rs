@@ -18,7 +18,7 @@ use lovage_stores::sqlite::{SqliteCustody, SqliteLedger, SqliteLedgerOptions};
 use lovage_worker::InOrder;
 use tracing::{info, warn};
 
-use super::{CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place};
+use super::{CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place, postgres_ledger};
 use crate::config::Config;
 
 /// Joins a RabbitMQ with its store.
@@ -32,7 +32,9 @@ pub(super) async fn ends(
     let chords = counted(config, &backend)?;
     let broker = AmqpBroker::new(options(config, address)?, custody, Arc::clone(clock));
     let results: Arc<dyn ResultBackend> = match backend {
-        Place::Amqp(_) => Arc::new(broker.replies(config.rabbit.result_persistent)),
+        Place::Replies => {
+            Arc::new(broker.replies(config.rabbit.result_persistent, config.results.format))
+        }
         backend => one_backend(config, backend).await?,
     };
     let broker = Arc::new(broker);
@@ -74,6 +76,11 @@ async fn store(config: &Config, clock: &Arc<dyn Clock>, backend: &Place) -> anyh
         return Ok((custody, elsewhere(config).await?));
     }
     let named = place(named, "db+").context("ledger_url")?;
+    if let (Place::Nowhere, Place::Postgres(url)) = (&named, backend) {
+        let custody = Arc::new(PostgresCustody::start(url).await?);
+        let ledger = postgres_ledger(config, url).await?;
+        return Ok((custody, ledger));
+    }
     match (&named, backend) {
         (Place::Redis(address), _) | (Place::Nowhere, Place::Redis(address)) => {
             in_redis(config, address).await

@@ -29,7 +29,7 @@ pub(crate) fn fanout(config: &Config) -> anyhow::Result<Option<Arc<dyn Fanout>>>
                 control_exchange: config.operations.control_exchange.clone(),
             }))));
         }
-        Place::Sqlite(_) | Place::Nowhere => return Ok(None),
+        Place::Nowhere | Place::Postgres(_) | Place::Replies | Place::Sqlite(_) => return Ok(None),
     };
     let mut options = RedisFanoutOptions::new(*address);
     options.keys.prefix.clone_from(&config.broker_key_prefix);
@@ -48,7 +48,7 @@ pub(super) fn shared_rates(config: &Config) -> anyhow::Result<Option<Arc<dyn Sha
     let urls = match place(&config.broker_url, "sqla+")? {
         Place::Redis(_) => vec![&*config.broker_url],
         Place::Amqp(_) => beside.into_iter().flatten().collect(),
-        Place::Sqlite(_) | Place::Nowhere => Vec::new(),
+        Place::Nowhere | Place::Postgres(_) | Place::Replies | Place::Sqlite(_) => Vec::new(),
     };
     for url in urls {
         if let Ok(Place::Redis(address)) = place(url, "db+") {

@@ -16,7 +16,9 @@ pub(crate) async fn durability(config: &Config) -> anyhow::Result<Vec<(bool, Str
     let address = match place(&config.broker_url, "sqla+")? {
         Place::Redis(address) => address,
         Place::Amqp(address) => return Ok(super::amqp::examine(config, *address).await?),
-        Place::Sqlite(_) | Place::Nowhere => return Ok(Vec::new()),
+        Place::Nowhere | Place::Postgres(_) | Place::Replies | Place::Sqlite(_) => {
+            return Ok(Vec::new());
+        }
     };
     let link = Link::new(&address, LinkOptions::new("doctor", PATIENCE))?;
     let mut settings = Vec::new();

@@ -32,10 +32,13 @@ elseif ARGV[1] == 'E' then
   redis.call('SET', claim, 'done', 'EX', 300)
   return 0
 end
--- Count: the member (id:index), its place, its entry, a token, the seconds it is good for.
+-- Count: the member (id:index), its place, its entry, a token, the seconds it is good for, whether the
+-- results are to be in the members' order.
 if redis.call('GET', claim) == 'done' then return 0 end
--- Workers with `result_chord_ordered` off keep a list; what is there already says so.
-local unordered = redis.call('TYPE', entries)['ok'] == 'list'
+-- Workers with `result_chord_ordered` off keep a list; what is there already says so, whatever is
+-- said here.
+local kind = redis.call('TYPE', entries)['ok']
+local unordered = kind == 'list' or kind == 'none' and ARGV[9] == '0'
 if redis.call('SADD', counted, ARGV[4]) == 1 then
   if unordered then
     redis.call('RPUSH', entries, ARGV[6])

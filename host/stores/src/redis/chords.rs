@@ -1,7 +1,7 @@
 //! Chords in Redis, in the keys and by the rules of Celery's own workers.
 
 use async_trait::async_trait;
-use lovage_celery::chord_entry;
+use lovage_celery::ResultFormat;
 use lovage_core::ports::{Chords, PortError};
 use lovage_core::{ChordMember, ChordMembers, Counted, TaskId};
 use lovage_redis::{Call, Link, LinkOptions, Script, Value};
@@ -19,6 +19,8 @@ pub struct RedisChords {
     script: Script,
     prefix: String,
     life_s: u64,
+    format: ResultFormat,
+    ordered: bool,
 }
 
 impl RedisChords {
@@ -31,7 +33,8 @@ impl RedisChords {
         let script = Script::new("counting a chord", include_str!("chords.lua"));
         let prefix = key_prefix(options, "celery-taskset-meta-");
         let life_s = options.expires.map_or(0, |life| life.as_secs());
-        Ok(Self { link, script, prefix, life_s })
+        let (format, ordered) = (options.format, options.chord_ordered);
+        Ok(Self { link, script, prefix, life_s, format, ordered })
     }
 
     fn call(&self, verb: &str, group: &TaskId) -> Call {
@@ -40,6 +43,18 @@ impl RedisChords {
         call.bytes(format!("{}{group}", self.prefix).as_bytes());
         call.number(self.life_s);
         call
+    }
+
+    fn list(&self, value: Value) -> Result<Vec<String>, PortError> {
+        let Value::Array(values) = value else { return Ok(Vec::new()) };
+        values.into_iter().filter_map(|value| self.text(value).transpose()).collect()
+    }
+
+    /// What is stored as JSON again; `None` when nothing is.
+    fn text(&self, value: Value) -> Result<Option<String>, PortError> {
+        let Value::BulkString(bytes) = value else { return Ok(None) };
+        let read = self.format.decode(&bytes);
+        read.map(Some).map_err(|error| PortError::permanent("reading a chord's member", error))
     }
 }
 
@@ -62,16 +77,18 @@ impl Chords for RedisChords {
         let (mut call, place) = (self.call("C", &member.group), place(member.index));
         call.bytes(format!("{}:{place}", member.id).as_bytes());
         call.bytes(place.as_bytes());
-        call.bytes(chord_entry(&member.id, &member.state).as_bytes());
+        call.bytes(&self.format.entry(&member.id, &member.state));
         call.bytes(token.as_bytes());
         call.number(CLAIM_S);
+        call.number(i128::from(self.ordered));
         match self.link.call(&self.script, &call).await? {
             Value::Int(0) => Ok(Counted::Known),
             Value::Int(_) => Ok(Counted::Contended),
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();
-                let entries = parts.next().and_then(list).unwrap_or_default();
-                let saved = parts.next().and_then(text);
+                let entries = parts.next().map(|entries| self.list(entries)).transpose()?;
+                let saved = parts.next().map(|saved| self.text(saved)).transpose()?.flatten();
+                let entries = entries.unwrap_or_default();
                 Ok(Counted::Complete { token, members: ChordMembers { entries, saved } })
             }
             other => {
@@ -99,19 +116,6 @@ impl Chords for RedisChords {
 /// A member's place as Celery scores it: without one it comes last.
 fn place(index: Option<i64>) -> String {
     index.map_or_else(|| "+inf".into(), |index| index.to_string())
-}
-
-fn list(value: Value) -> Option<Vec<String>> {
-    let Value::Array(values) = value else { return None };
-    Some(values.into_iter().filter_map(text).collect())
-}
-
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
 }
 
 /// A name that nobody else has.

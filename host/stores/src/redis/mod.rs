@@ -9,13 +9,14 @@
 
 mod chords;
 mod custody;
+mod guarded;
 mod ledger;
 mod rates;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lovage_celery::result_document;
+use lovage_celery::{ResultFormat, result_document};
 use lovage_core::ports::{PortError, ResultBackend};
 use lovage_core::{Closing, ResultRecord, TaskId};
 use lovage_redis::{
@@ -43,6 +44,13 @@ pub struct RedisResultsOptions {
     /// Celery's backend option `global_keyprefix`; an underscore is put behind it unless it ends in
     /// one of `: _ - .`. Empty by default.
     pub prefix: String,
+    /// What values are written as. Anything but plain JSON is stored by looking first and writing on
+    /// the condition that nothing has changed, since no script can read it: it cannot be a
+    /// [part](RedisResults::part) of another. Plain by default.
+    pub format: ResultFormat,
+    /// Celery's `result_chord_ordered`: whether a chord's body gets its results in the members' order,
+    /// or in the order in which they came. In their order by default.
+    pub chord_ordered: bool,
     /// How long an answer may take. 10 s by default.
     pub patience: Duration,
 }
@@ -51,7 +59,8 @@ impl RedisResultsOptions {
     /// Results in this database, everything else as by default.
     pub fn new(address: Address) -> Self {
         let (expires, patience) = (Some(Duration::from_hours(24)), Duration::from_secs(10));
-        Self { address, expires, prefix: String::new(), patience }
+        let (prefix, format) = Default::default();
+        Self { address, expires, prefix, format, chord_ordered: true, patience }
     }
 }
 
@@ -62,6 +71,8 @@ pub struct RedisResults {
     script: Script,
     /// Stands before a task's id.
     prefix: String,
+    format: ResultFormat,
+    guarded: guarded::Guarded,
 }
 
 impl RedisResults {
@@ -73,7 +84,9 @@ impl RedisResults {
         let link = Link::new(&options.address, LinkOptions::new("results", options.patience))?;
         let script = format!("{}{EACH}", Steps::lua(&[Self::part(options)]));
         let script = Script::new("storing results", &script);
-        Ok(Self { link, script, prefix: prefix(options) })
+        let (prefix, format) = (prefix(options), options.format);
+        let guarded = guarded::Guarded::new(&prefix, life(options), format);
+        Ok(Self { link, script, prefix, format, guarded })
     }
 
     /// The same as a part of a script that settles. The script must run where `options` say.
@@ -102,6 +115,9 @@ impl RedisResults {
 #[async_trait]
 impl ResultBackend for RedisResults {
     async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>> {
+        if !self.format.is_plain() {
+            return self.guarded.store(&self.link, batch).await;
+        }
         let mut answers = Vec::with_capacity(batch.len());
         let mut arguments = Arguments::default();
         let mut records = batch.iter();
@@ -128,9 +144,11 @@ impl ResultBackend for RedisResults {
         get.arg("GET").arg(format!("{}{task}", self.prefix));
         match self.link.run("loading a result", &get).await? {
             Value::Nil => Ok(None),
-            Value::BulkString(document) => String::from_utf8(document)
-                .map(Some)
-                .map_err(|error| PortError::permanent("the stored result is no JSON text", error)),
+            Value::BulkString(stored) => {
+                self.format.decode(&stored).map(Some).map_err(|error| {
+                    PortError::permanent("the stored result cannot be read", error)
+                })
+            }
             other => {
                 let what = "the stored result is no text";
                 Err(PortError::permanent(what, format!("unexpected answer {other:?}")))
@@ -159,14 +177,17 @@ fn key_prefix(options: &RedisResultsOptions, kind: &str) -> String {
     prefix
 }
 
+/// Seconds that a result is kept; Redis refuses a life of none, so less than one is one.
+fn life(options: &RedisResultsOptions) -> Option<u64> {
+    options.expires.filter(|life| !life.is_zero()).map(|life| life.as_secs().max(1))
+}
+
 /// The Lua of any number of results, each an id and a document.
 fn constants(options: &RedisResultsOptions) -> String {
-    // Redis refuses a life of no seconds; less than one is one.
-    let seconds = options.expires.filter(|life| !life.is_zero()).map(|life| life.as_secs().max(1));
     format!(
         "local prefix, life = {}, {}",
         quote(prefix(options).as_bytes()),
-        seconds.map_or_else(|| "nil".to_owned(), |seconds| seconds.to_string()),
+        life(options).map_or_else(|| "nil".to_owned(), |seconds| seconds.to_string()),
     )
 }
 

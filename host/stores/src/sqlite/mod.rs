@@ -8,7 +8,6 @@
 //! [`ResultRows`] writes the same rows inside the transaction that ends the delivery.
 
 mod custody;
-mod document;
 mod ledger;
 mod records;
 mod rows;
@@ -17,11 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lovage_celery::database_row;
+use lovage_celery::ResultFormat;
 use lovage_core::ports::{PortError, ResultBackend};
 use lovage_core::{Closing, ResultRecord, TaskId, Timestamp};
 use lovage_sqlite::{Database, Participant, port_error};
 use rusqlite::Connection;
+
+use crate::table::TableRow;
 
 pub use custody::SqliteCustody;
 pub use ledger::{LedgerRows, SinceBoot, SqliteLedger, SqliteLedgerOptions};
@@ -38,6 +39,7 @@ const CLEAN_UPS_MAX: usize = 100;
 pub struct SqliteResults {
     database: Database,
     expires: Option<Duration>,
+    format: ResultFormat,
 }
 
 impl SqliteResults {
@@ -47,7 +49,13 @@ impl SqliteResults {
     /// When the file cannot be written, or has tables of the same names that are not Celery's.
     pub async fn start(database: Database) -> Result<Self, PortError> {
         database.write("make the result tables", rows::prepare).await?;
-        Ok(Self { database, expires: None })
+        Ok(Self { database, expires: None, format: ResultFormat::default() })
+    }
+
+    /// The same with values of this serializer; as in Celery they are never compressed.
+    #[must_use]
+    pub fn written_as(self, format: ResultFormat) -> Self {
+        Self { format: format.uncompressed(), ..self }
     }
 
     /// The same for results that are kept for so long once they are done; `None` is for ever.
@@ -83,7 +91,7 @@ impl SqliteResults {
 #[async_trait]
 impl ResultBackend for SqliteResults {
     async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>> {
-        let rows: Vec<_> = batch.iter().map(database_row).collect();
+        let rows: Vec<_> = batch.iter().map(|it| TableRow::of(it, self.format)).collect();
         let store = move |connection: &Connection| {
             rows.iter()
                 .map(|row| match rows::store(connection, row) {
@@ -111,7 +119,7 @@ impl ResultBackend for SqliteResults {
         let id = task.clone();
         let load = move |connection: &Connection| rows::load(connection, id.as_str());
         let row = self.database.read("read a result", load).await?;
-        row.map(|row| document::of_row(&row))
+        row.map(|row| row.document(self.format))
             .transpose()
             .map_err(|error| PortError::permanent(format!("read the result of {task}"), error))
     }
@@ -124,7 +132,17 @@ impl ResultBackend for SqliteResults {
 
 /// Writes results in the transaction that settles a delivery, for queues in the same file.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ResultRows;
+pub struct ResultRows {
+    format: ResultFormat,
+}
+
+impl ResultRows {
+    /// The same with values of this serializer.
+    #[must_use]
+    pub fn written_as(format: ResultFormat) -> Self {
+        Self { format: format.uncompressed() }
+    }
+}
 
 impl Participant for ResultRows {
     fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -133,7 +151,7 @@ impl Participant for ResultRows {
 
     fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<bool> {
         let mut records = closing.results.iter();
-        records.try_for_each(|record| rows::store(connection, &database_row(record)))?;
+        records.try_for_each(|it| rows::store(connection, &TableRow::of(it, self.format)))?;
         Ok(true)
     }
 }

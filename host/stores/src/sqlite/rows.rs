@@ -1,9 +1,10 @@
 //! Celery's tables, and the statements on them.
 
-use lovage_celery::DatabaseRow;
 use lovage_core::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::table::TableRow;
 
 /// Celery's tables and indexes, as SQLAlchemy 2 writes them for Celery 5.7.
 const TABLES: [(&str, &str); 4] = [
@@ -62,10 +63,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Stores a row, unless a success is stored already. Stamps once stored stay, as Celery has it.
-pub(super) fn store(connection: &Connection, row: &DatabaseRow) -> rusqlite::Result<()> {
-    fn bytes(text: Option<&String>) -> Option<&[u8]> {
-        text.map(String::as_bytes)
-    }
+pub(super) fn store(connection: &Connection, row: &TableRow) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO celery_taskmeta (task_id, status, result, date_done, traceback, children,
@@ -82,38 +80,30 @@ pub(super) fn store(connection: &Connection, row: &DatabaseRow) -> rusqlite::Res
         .execute(params![
             row.task_id,
             row.status,
-            row.result.as_bytes(),
+            row.result,
             row.date_done,
             row.traceback,
-            bytes(row.children.as_ref()),
+            row.children,
             row.name,
-            bytes(row.args.as_ref()),
-            bytes(row.kwargs.as_ref()),
+            row.args,
+            row.kwargs,
             row.worker,
             row.retries,
             row.queue,
-            bytes(row.stamps.as_ref()),
+            row.stamps,
         ])
         .map(|_| ())
 }
 
-/// What the table has of a task, whoever wrote it.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    pub(super) row: DatabaseRow,
-    /// As it is stored: not text if an earlier Celery wrote it.
-    pub(super) result: Vec<u8>,
-}
-
 /// The row of a task.
-pub(super) fn load(connection: &Connection, task_id: &str) -> rusqlite::Result<Option<Stored>> {
+pub(super) fn load(connection: &Connection, task_id: &str) -> rusqlite::Result<Option<TableRow>> {
     let find = "SELECT task_id, status, result, date_done, traceback, children, name, args, kwargs,
             worker, retries, queue, stamps
         FROM celery_taskmeta WHERE task_id = ?1";
     connection.prepare_cached(find)?.query_row([task_id], stored).optional()
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn stored(row: &Row<'_>) -> rusqlite::Result<TableRow> {
     let bytes = |column| match row.get_ref(column)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(Some(bytes.to_vec())),
         _ => Ok::<_, rusqlite::Error>(None),
@@ -123,23 +113,20 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             bytes(column)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         )
     };
-    Ok(Stored {
-        result: bytes(2)?.unwrap_or_else(|| b"null".to_vec()),
-        row: DatabaseRow {
-            task_id: text(0)?.unwrap_or_default(),
-            status: text(1)?.unwrap_or_default(),
-            result: String::new(),
-            date_done: text(3)?,
-            traceback: text(4)?,
-            children: text(5)?,
-            name: text(6)?,
-            args: text(7)?,
-            kwargs: text(8)?,
-            worker: text(9)?,
-            retries: row.get(10)?,
-            queue: text(11)?,
-            stamps: text(12)?,
-        },
+    Ok(TableRow {
+        task_id: text(0)?.unwrap_or_default(),
+        status: text(1)?.unwrap_or_default(),
+        result: bytes(2)?,
+        date_done: text(3)?,
+        traceback: text(4)?,
+        children: bytes(5)?,
+        name: text(6)?,
+        args: bytes(7)?,
+        kwargs: bytes(8)?,
+        worker: text(9)?,
+        retries: row.get(10)?,
+        queue: text(11)?,
+        stamps: bytes(12)?,
     })
 }
 

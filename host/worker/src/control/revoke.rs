@@ -106,6 +106,7 @@ impl Control {
                 return Ok(());
             }
             let record = ResultRecord {
+                tenant: None,
                 task_id: id.clone(),
                 state: TaskState::Revoked("revoked"),
                 at: self.now(),

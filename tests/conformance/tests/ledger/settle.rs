@@ -117,8 +117,10 @@ async fn whoever_lost_a_call_settles_nothing_of_it_on_sqlite() {
     let broker = SqliteBroker::start(database.clone(), settings, Arc::new(Machine)).await.unwrap();
     let broker = Arc::new(broker);
     let rows = LedgerRows::new(&rig.options(LEASE));
-    let settle =
-        SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(rows), Arc::new(ResultRows)]);
+    let settle = SqliteSettle::start(
+        Arc::clone(&broker),
+        vec![Arc::new(rows), Arc::new(ResultRows::default())],
+    );
     let settle = settle.await.unwrap();
     // The session and the rows share one file.
     drop(SqliteLedger::start(database, &rig.options(LEASE)).await.unwrap());

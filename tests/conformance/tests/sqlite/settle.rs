@@ -51,8 +51,9 @@ fn closing(number: usize, delivery: &Delivery) -> Closing {
 #[tokio::test]
 async fn result_follow_up_and_end_are_there_together() {
     let (rig, broker) = rig_with(3, LONG_LEASE).await;
-    let settle =
-        SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(ResultRows)]).await.unwrap();
+    let settle = SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(ResultRows::default())])
+        .await
+        .unwrap();
     let got = receive_exactly(&*broker, 3).await;
     let batch: Vec<_> = got.iter().enumerate().map(|(n, one)| closing(n, one)).collect();
     assert!(settle.settle(&batch).await.iter().all(Result::is_ok));
@@ -68,7 +69,7 @@ async fn result_follow_up_and_end_are_there_together() {
 async fn a_closing_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
     let (rig, broker) = rig_with(3, LONG_LEASE).await;
     let participants: Vec<Arc<dyn Participant>> =
-        vec![Arc::new(ResultRows), Arc::new(Refuses("task 1"))];
+        vec![Arc::new(ResultRows::default()), Arc::new(Refuses("task 1"))];
     let settle = SqliteSettle::start(Arc::clone(&broker), participants).await.unwrap();
     let got = receive_exactly(&*broker, 3).await;
     let batch: Vec<_> = got.iter().enumerate().map(|(n, one)| closing(n, one)).collect();
@@ -78,7 +79,7 @@ async fn a_closing_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
     assert_eq!(rig.waiting("celery").await, 2, "the follow-ups of the others");
     assert_eq!(rig.number("SELECT count(*) FROM lovage_lease"), 1);
     // It is still held, so it can be settled by whoever tries again.
-    let again = SqliteSettle::start(broker, vec![Arc::new(ResultRows)]).await.unwrap();
+    let again = SqliteSettle::start(broker, vec![Arc::new(ResultRows::default())]).await.unwrap();
     assert!(again.settle(&batch[1..2]).await[0].is_ok());
     assert!(rig.seen(&"task 1".into()).await.is_some());
 }
@@ -86,7 +87,9 @@ async fn a_closing_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
 #[tokio::test]
 async fn nothing_is_written_for_a_delivery_that_was_lost() {
     let (rig, late) = rig_with(1, Duration::from_millis(200)).await;
-    let settle = SqliteSettle::start(Arc::clone(&late), vec![Arc::new(ResultRows)]).await.unwrap();
+    let settle = SqliteSettle::start(Arc::clone(&late), vec![Arc::new(ResultRows::default())])
+        .await
+        .unwrap();
     let lost = receive_exactly(&*late, 1).await;
     let other = rig.session(&["celery"], LONG_LEASE).await;
     swept(&*other, 1).await;
@@ -100,7 +103,9 @@ async fn nothing_is_written_for_a_delivery_that_was_lost() {
 #[tokio::test]
 async fn nothing_is_written_once_the_lease_is_over_even_if_nobody_took_the_delivery() {
     let (rig, late) = rig_with(1, Duration::from_millis(50)).await;
-    let settle = SqliteSettle::start(Arc::clone(&late), vec![Arc::new(ResultRows)]).await.unwrap();
+    let settle = SqliteSettle::start(Arc::clone(&late), vec![Arc::new(ResultRows::default())])
+        .await
+        .unwrap();
     let lost = receive_exactly(&*late, 1).await;
     rig.connection().execute("UPDATE lovage_session SET until_ms = 0", []).unwrap();
     assert!(settle.settle(&[closing(0, &lost[0])]).await[0].is_ok());

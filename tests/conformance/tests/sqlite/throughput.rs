@@ -17,8 +17,9 @@ use crate::rig::{SqliteRig, begin, open};
 async fn drain(most: usize, messages: usize) -> f64 {
     let rig = <SqliteRig as BrokerRig>::start().await;
     let broker = Arc::new(begin(open(&rig.path()).await, LONG_LEASE).await);
-    let settle =
-        SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(ResultRows)]).await.unwrap();
+    let settle = SqliteSettle::start(Arc::clone(&broker), vec![Arc::new(ResultRows::default())])
+        .await
+        .unwrap();
     let all: Vec<_> = (0..messages).map(|number| publication(number, None)).collect();
     broker.publish(&all).await.unwrap();
     let settle = Arc::new(settle);

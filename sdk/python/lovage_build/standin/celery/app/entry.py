@@ -54,6 +54,8 @@ def entry(task):
         found["ignore_result"] = True
     if task.store_errors_even_if_ignored or conf.get("task_store_errors_even_if_ignored"):
         found["store_errors_even_if_ignored"] = True
+    if task.track_started or conf.get("task_track_started"):
+        found["track_started"] = True
     late = conf.get("task_acks_late") if task.acks_late is None else task.acks_late
     if late is not None:
         found["acks_late"] = bool(late)

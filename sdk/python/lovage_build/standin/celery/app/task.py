@@ -18,6 +18,7 @@ from lovage._failures import failure, told, trace
 from lovage._host import host
 from lovage._running import Ended, ended
 
+from . import errback
 from .calling import Calling
 from .ends import ExceptionInfo, after_ms, backoff_of, raise_with_context, rejected, retry_options
 from .entry import entry
@@ -110,6 +111,7 @@ class Task(Calling):
 
     def call(self, args, kwargs):
         """Runs one attempt with arguments from JSON; raises `Ended` when it does not succeed."""
+        args = errback.objects(args)
         self._arguments = (args, kwargs)
         _state.TASKS.append(self)
         self._send("task_prerun", args=args, kwargs=kwargs)
