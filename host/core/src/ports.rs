@@ -190,6 +190,16 @@ pub trait Settle: Send + Sync {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>>;
 }
 
+/// A ledger and a result backend that share a database, where settling is in order otherwise.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// Records each closing in the ledger and stores its results, in one step; answers in the same
+    /// order. Of one whose grant is lost nothing is stored. One that
+    /// [ends with its results](Closing::ends_with_its_results) is recorded as settled, the others as
+    /// [`Ledger::record`] does. May be repeated.
+    async fn record(&self, batch: &[Closing]) -> Vec<Result<Recorded, PortError>>;
+}
+
 /// Where callers look for results.
 #[async_trait]
 pub trait ResultBackend: Send + Sync {

@@ -224,6 +224,12 @@ impl Closing {
         self.ledger = write;
         self
     }
+
+    /// Whether nothing is left to do, once it is recorded and its results are stored, but to
+    /// acknowledge: nothing leaves, and the message is not kept.
+    pub fn ends_with_its_results(&self) -> bool {
+        self.publications.is_empty() && self.disposal == Disposal::Acknowledge
+    }
 }
 
 /// What a broker does with a delivery that is over.

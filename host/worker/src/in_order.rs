@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lovage_core::ports::{Broker, Ledger, PortError, ResultBackend, Settle};
-use lovage_core::{Change, Closing, Disposal, LedgerWrite, Recorded};
+use lovage_core::ports::{Broker, Ledger, PortError, Records, ResultBackend, Settle};
+use lovage_core::{Change, Closing, Disposal, Recorded};
 
 use crate::failpoint::{Failpoint, Passage};
 
@@ -18,6 +18,7 @@ pub struct InOrder {
     broker: Arc<dyn Broker>,
     results: Arc<dyn ResultBackend>,
     ledger: Option<Arc<dyn Ledger>>,
+    records: Option<Arc<dyn Records>>,
     failpoint: Failpoint,
 }
 
@@ -37,7 +38,14 @@ impl InOrder {
         results: Arc<dyn ResultBackend>,
         ledger: Option<Arc<dyn Ledger>>,
     ) -> Self {
-        Self { broker, results, ledger, failpoint: Failpoint::default() }
+        Self { broker, results, ledger, records: None, failpoint: Failpoint::default() }
+    }
+
+    /// The same, where ledger and results share a database: the first two steps are one, and for most
+    /// calls the ledger hears in it that all is done.
+    #[must_use]
+    pub fn recording(self, records: Option<Arc<dyn Records>>) -> Self {
+        Self { records, ..self }
     }
 
     /// The same, for a test: it dies at a failpoint.
@@ -70,17 +78,32 @@ impl InOrder {
         }
     }
 
+    /// Records and tells in one step.
+    async fn record_and_tell(records: &dyn Records, batch: &[Closing], progress: &mut [Progress]) {
+        let mut answers = records.record(batch).await.into_iter();
+        for progress in progress {
+            match answers.next().unwrap_or_else(|| Err(no_answer("the ledger"))) {
+                Ok(Recorded::Written) => {}
+                Ok(Recorded::Lost) => *progress = Progress::Lost,
+                Err(error) => *progress = Progress::Failed(error),
+            }
+        }
+    }
+
     /// Tells the ledger that everybody has heard of what it recorded. That a grant is lost by now
     /// does not matter: somebody else is further.
     async fn settle_ledger(&self, batch: &[Closing], progress: &mut [Progress]) {
-        fn going(part: &(&LedgerWrite, &mut Progress)) -> bool {
-            matches!(part.1, Progress::Going)
-        }
-        let writes: Vec<_> =
-            with_write(batch, progress).filter(going).map(|(write, _)| write.settle()).collect();
+        let hears = |part: &(&Closing, &mut Progress)| {
+            let heard = self.records.is_some() && part.0.ends_with_its_results();
+            matches!(part.1, Progress::Going) && !heard
+        };
+        let writes: Vec<_> = with_write(batch, progress)
+            .filter(hears)
+            .filter_map(|(closing, _)| Some(closing.ledger.as_ref()?.settle()))
+            .collect();
         let Some(ledger) = self.ledger.as_ref().filter(|_| !writes.is_empty()) else { return };
         let mut answers = ledger.settle(&writes).await.into_iter();
-        for (_, progress) in with_write(batch, progress).filter(going) {
+        for (_, progress) in with_write(batch, progress).filter(hears) {
             if let Err(error) = answers.next().unwrap_or_else(|| Err(no_answer("the ledger"))) {
                 *progress = Progress::Failed(error);
             }
@@ -157,8 +180,8 @@ impl InOrder {
 fn with_write<'a>(
     batch: &'a [Closing],
     progress: &'a mut [Progress],
-) -> impl Iterator<Item = (&'a LedgerWrite, &'a mut Progress)> {
-    batch.iter().zip(progress).filter_map(|(it, progress)| Some((it.ledger.as_ref()?, progress)))
+) -> impl Iterator<Item = (&'a Closing, &'a mut Progress)> {
+    batch.iter().zip(progress).filter(|(closing, _)| closing.ledger.is_some())
 }
 
 fn no_answer(who: &str) -> PortError {
@@ -169,9 +192,14 @@ fn no_answer(who: &str) -> PortError {
 impl Settle for InOrder {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
         let mut progress: Vec<_> = batch.iter().map(|_| Progress::Going).collect();
-        self.record(batch, &mut progress).await;
-        self.pass(batch, Passage::Ended, Some(Passage::RetryRecorded));
-        self.store(batch, &mut progress).await;
+        if let Some(records) = &self.records {
+            Self::record_and_tell(&**records, batch, &mut progress).await;
+            self.pass(batch, Passage::Ended, Some(Passage::RetryRecorded));
+        } else {
+            self.record(batch, &mut progress).await;
+            self.pass(batch, Passage::Ended, Some(Passage::RetryRecorded));
+            self.store(batch, &mut progress).await;
+        }
         self.pass(batch, Passage::ResultStored, None);
         self.publish(batch, &mut progress).await;
         self.pass(batch, Passage::SuccessorsPublished, Some(Passage::RetryPublished));

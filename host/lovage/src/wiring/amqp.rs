@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use lovage_brokers::amqp::{AmqpAddress, AmqpBroker, AmqpBrokerOptions, AmqpQueue};
-use lovage_core::ports::{Clock, Custody, Ledger, PortError, ResultBackend};
+use lovage_core::ports::{Clock, Custody, Ledger, PortError, Records, ResultBackend};
 use lovage_redis::Address;
 use lovage_sqlite::{Database, Settings};
 use lovage_stores::postgres::PostgresCustody;
 use lovage_stores::redis::{
-    Durability, RedisCustody, RedisCustodyOptions, RedisLedger, RedisLedgerOptions,
+    Durability, RedisCustody, RedisCustodyOptions, RedisLedger, RedisLedgerOptions, RedisRecords,
 };
 use lovage_stores::sqlite::{SqliteCustody, SqliteLedger, SqliteLedgerOptions};
 use lovage_worker::InOrder;
 use tracing::{info, warn};
 
-use super::{CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place, postgres_ledger};
+use super::{
+    CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place, postgres_ledger, redis_results,
+};
 use crate::config::Config;
 
 /// Joins a RabbitMQ with its store.
@@ -30,6 +32,7 @@ pub(super) async fn ends(
 ) -> anyhow::Result<Ends> {
     let (custody, ledger) = store(config, clock, &backend).await?;
     let chords = counted(config, &backend)?;
+    let records = together(config, &backend)?;
     let broker = AmqpBroker::new(options(config, address)?, custody, Arc::clone(clock));
     let results: Arc<dyn ResultBackend> = match backend {
         Place::Replies => {
@@ -39,7 +42,7 @@ pub(super) async fn ends(
     };
     let broker = Arc::new(broker);
     let in_order = InOrder::new(Arc::clone(&broker) as _, Arc::clone(&results), ledger.clone());
-    let settle = Arc::new(in_order.on_trial(config.failpoint.clone()));
+    let settle = Arc::new(in_order.recording(records).on_trial(config.failpoint.clone()));
     Ok(Ends { kept: Arc::clone(&broker) as _, broker, results, ledger, settle, chords })
 }
 
@@ -95,18 +98,36 @@ async fn store(config: &Config, clock: &Arc<dyn Clock>, backend: &Place) -> anyh
     }
 }
 
-async fn in_redis(config: &Config, address: &Address) -> anyhow::Result<Store> {
-    let mut options = RedisCustodyOptions::new(address.clone());
-    options.prefix.clone_from(&config.broker_key_prefix);
-    let custody = Arc::new(RedisCustody::new(&options)?);
+/// Ledger and results as one, if they share a database of a Redis.
+fn together(config: &Config, backend: &Place) -> anyhow::Result<Option<Arc<dyn Records>>> {
+    let Place::Redis(results) = backend else { return Ok(None) };
+    let named = config.ledger_url.as_deref().unwrap_or_default();
+    let is_one = named.is_empty()
+        || matches!(place(named, "db+"), Ok(Place::Redis(it)) if it.is_same_database(results));
+    // No script can read a result that is anything but plain JSON.
+    if !config.ledger || !is_one || !config.results.format.is_plain() {
+        return Ok(None);
+    }
+    let ledger = ledger_options(config, results);
+    Ok(Some(Arc::new(RedisRecords::new(&ledger, &redis_results(config, (**results).clone()))?)))
+}
+
+fn ledger_options(config: &Config, address: &Address) -> RedisLedgerOptions {
     let mut options = RedisLedgerOptions::new(address.clone());
     options.lease = config.lease;
     options.crashes_max = CRASHES_MAX;
     options.prefix.clone_from(&config.broker_key_prefix);
+    options
+}
+
+async fn in_redis(config: &Config, address: &Address) -> anyhow::Result<Store> {
+    let mut options = RedisCustodyOptions::new(address.clone());
+    options.prefix.clone_from(&config.broker_key_prefix);
+    let custody = Arc::new(RedisCustody::new(&options)?);
     if !config.ledger {
         return Ok((custody, None));
     }
-    let ledger = RedisLedger::start(&options).await?;
+    let ledger = RedisLedger::start(&ledger_options(config, address)).await?;
     match ledger.durability() {
         Durability::EveryWrite => info!("The store's server: {}", Durability::EveryWrite),
         weaker => warn!("The store's server: {weaker}"),

@@ -150,9 +150,17 @@ impl RedisLedger {
     /// This ledger's share of a script that settles: it records what a closing says of the ledger as
     /// settled, and vetoes the rest when the grant is lost. It comes first.
     pub fn part(options: &RedisLedgerOptions) -> ScriptPart {
-        let encode = |closing: &Closing, arguments: &mut Arguments| {
+        Self::part_with(options, |_| true)
+    }
+
+    /// The same, which records as settled only what `is_settled` says is.
+    pub(super) fn part_with(
+        options: &RedisLedgerOptions,
+        is_settled: fn(&Closing) -> bool,
+    ) -> ScriptPart {
+        let encode = move |closing: &Closing, arguments: &mut Arguments| {
             if let Some(write) = &closing.ledger {
-                for argument in encoded(write, true) {
+                for argument in encoded(write, is_settled(closing)) {
                     arguments.push(&argument);
                 }
             }

@@ -12,6 +12,7 @@ mod custody;
 mod guarded;
 mod ledger;
 mod rates;
+mod records;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use chords::RedisChords;
 pub use custody::{RedisCustody, RedisCustodyOptions};
 pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
 pub use rates::RedisRates;
+pub use records::RedisRecords;
 
 /// Bytes of documents after which a batch is sent in another call.
 const CALL_BYTES: usize = 8 << 20;
@@ -200,7 +202,7 @@ fn again(error: &PortError) -> PortError {
     }
 }
 
-/// Runs the one part for each record.
+/// Runs the parts for each record.
 const EACH: &str = "
 local answers, at = {}, 1
 while at <= #ARGV do answers[#answers + 1], at = run(at, '', 1) end
