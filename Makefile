@@ -82,9 +82,10 @@ chaos-redis:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis --one-database
 chaos-sqlite:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker sqlite
-# RabbitMQ is restarted and killed, too.
+# RabbitMQ is restarted and killed, too; ledger and results in two databases, and in one.
 chaos-amqp:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker amqp
+	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker amqp --one-database
 
 .PHONY: chords
 chords: build ## Send 1,000 chords, members twice, workers killed: every body once.

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import amqp
@@ -14,6 +15,8 @@ from bed import processes, queues, usage
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 # Messages on their way at once.
 _BATCH = 1_000
+# It is at rest when it uses less CPU time than that between two looks.
+_IDLE_S, _LOOK_S = 0.02, 0.3
 # It shares the machine: it is to wait asleep, not spinning.
 _QUIET = "-noinput +sbwt none +sbwtdcpu none +sbwtdio none"
 
@@ -57,6 +60,14 @@ class RabbitServer:
         self._process.wait_for_line("Server startup complete")
         self.pid = self._process.pid
 
+    def rest(self):
+        """Waits until it has done all that it had to do for what was sent, though not for long."""
+        deadline = time.monotonic() + processes.PATIENCE_S / 6
+        before, now = 0.0, usage.cpu_s(self.pid)
+        while now - before > _IDLE_S and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)  # because it tells nobody
+            before, now = now, usage.cpu_s(self.pid)
+
     def url(self) -> str:
         """What producers and workers call it."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
@@ -79,11 +90,14 @@ class RabbitServer:
 
 
 class Rabbit(queues.Redis):
-    """A queue on RabbitMQ; ledger, waits and results in two databases of a Redis."""
+    """A queue on RabbitMQ; ledger, waits and results in two databases of a Redis, or in one."""
 
-    def __init__(self, server: RabbitServer, store):
-        super().__init__(store)
+    def __init__(self, server: RabbitServer, store, is_one=False, counts_writes=False):
+        super().__init__(store, is_one)
         self.server = server
+        self.store = store
+        self._counts_writes = counts_writes
+        self._written_before = 0
         self._models = self.broker
         self.ledger, self.broker = store.url(0), server.url()
         # Whoever waits for the calls stands still while they are put on the queue.
@@ -91,6 +105,19 @@ class Rabbit(queues.Redis):
         self._standing = []
         with queues.client(self.broker, self.backend) as app, app.connection_for_write() as link:
             app.amqp.queues["celery"].bind(link.default_channel).declare()
+
+    def forget_results(self):
+        """Removes the results; those that are written from now on count."""
+        super().forget_results()
+        self._written_before += self.results() if self._counts_writes else 0
+
+    def results(self) -> int:
+        """How many results there are; or, at once and exactly, how many were written, which is the same
+        where each is written once."""
+        if not self._counts_writes:
+            return super().results()
+        written = self._results.info("commandstats").get("cmdstat_setex", {"calls": 0})["calls"]
+        return written - self._written_before
 
     def clear(self):
         """Empties queue and databases. No worker may be running."""
@@ -117,6 +144,7 @@ class Rabbit(queues.Redis):
                     _publish(link, channel, batch)
                     batch = []
             _publish(link, channel, batch)
+        self.server.rest()
         return ids
 
     def release(self):

@@ -95,7 +95,8 @@ def main() -> int:
             queue = queues.Redis(server)
         elif options.broker == "amqp":
             server = stack.enter_context(rabbit.RabbitServer())
-            queue = rabbit.Rabbit(server, stack.enter_context(processes.RedisServer()))
+            store = stack.enter_context(processes.RedisServer())
+            queue = rabbit.Rabbit(server, store, is_one=True, counts_writes=True)
         else:
             queue = queues.Sqlite(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(closing(queue))

@@ -64,7 +64,8 @@ def main() -> int:
             queue = queues.Redis(server, options.one_database)
         elif options.broker == "amqp":
             server = stack.enter_context(rabbit.RabbitServer())
-            queue = rabbit.Rabbit(server, stack.enter_context(processes.RedisServer()))
+            store = stack.enter_context(processes.RedisServer())
+            queue = rabbit.Rabbit(server, store, options.one_database)
         else:
             queue = queues.Sqlite(folder)
         stack.enter_context(closing(queue))
@@ -109,11 +110,12 @@ def parse():
     broker = os.environ.get("BROKER") or "redis"
     parser.add_argument("--broker", default=broker, choices=["redis", "sqlite", "amqp"])
     parser.add_argument("--worker", default="lovage", choices=["lovage", "celery"])
-    parser.add_argument("--one-database", action="store_true", help="of Redis: queue and results")
+    parser.add_argument("--one-database", action="store_true", help="of Redis: queue and results; beside RabbitMQ, ledger and results")
     options = parser.parse_args()
-    if options.one_database and options.broker != "redis":
+    if options.one_database and options.broker == "sqlite":
         parser.error("--one-database is for Redis: a SQLite file always is one")
-    options.is_one_step = options.one_database or options.broker == "sqlite"
+    together = options.one_database and options.broker == "redis"
+    options.is_one_step = together or options.broker == "sqlite"
     options.place = options.broker + (" (one database)" if options.one_database else "")
     defaults = {"tasks": 10_000, "kills": 50, "stops": 15, "failpoints": 100}
     if options.smoke:

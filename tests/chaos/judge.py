@@ -1,5 +1,6 @@
 """What became of every call, by what callers, the receiver of effects and the broker have."""
 
+import re
 import statistics
 from collections import Counter, defaultdict
 
@@ -7,6 +8,7 @@ from bed import queues
 
 # How long a caller waits for what is known to be there.
 GET_S = 10
+_LINE = re.compile(r"(run|effect) (\S+) (\S+) (\d+)$")
 CALLING = "bench.effect_then"
 TERMINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -90,7 +92,10 @@ def read(sink):
     """Runs (process and moment) and effects (keys) of each task id."""
     runs, effects = defaultdict(list), defaultdict(list)
     for line in sink.read_text().splitlines():
-        what, which, task_id, at = line.split()
+        # Whoever is killed at a page's end leaves half a line, and the next one goes on behind it.
+        if not (found := _LINE.search(line)):
+            continue
+        what, which, task_id, at = found.groups()
         if what == "run":
             runs[task_id].append((int(which), int(at) / 1e6))
         else:

@@ -100,12 +100,23 @@ def expires(app):
 
 
 @case
+def large(app):
+    """A value of sixteen mebibytes, there and back."""
+    value = "x" * (16 << 20)
+    back = seen(app.send_task("bench.echo", (value,)))
+    return back | {"value": back.get("value") == value}
+
+
+@case
 def countdown(app):
     """A call that is not to run before its time."""
-    later = app.send_task("bench.add", (2, 3), countdown=1.2)
+    # Connects first: what is measured is the wait.
+    seen(app.send_task("bench.add", (1, 1)))
     start = time.monotonic()
+    later = app.send_task("bench.add", (2, 3), countdown=1.2)
+    sent = time.monotonic()
     at_once = seen(app.send_task("bench.add", (1, 1)))
-    between = time.monotonic() - start
+    between = time.monotonic() - sent
     value = seen(later)
     return value | {"at_once": at_once, "between": between, "seconds": time.monotonic() - start}
 

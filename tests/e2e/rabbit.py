@@ -4,7 +4,9 @@
 nothing: the tests do.
 """
 
+import functools
 import json
+import os
 import sys
 import time
 
@@ -55,14 +57,54 @@ def priorities(app, count):
 
 
 @case
-def large(app, mebibytes):
-    """A value of so many mebibytes, there and back."""
-    value = "x" * (int(mebibytes) << 20)
-    result = app.send_task("bench.echo", (value,), queue="celery")
-    try:
-        return {"same": result.get(timeout=PATIENCE_S) == value}
-    except Exception as error:  # noqa: BLE001, the test says which it should be
-        return {"raised": type(error).__name__, "text": str(error)[:200]}
+def priority(app, *priorities):
+    """Calls of several priorities, and one more that waits: what they return."""
+    queue = Queue("celery", Exchange("celery"), "celery", max_priority=10)
+    send = functools.partial(app.send_task, "bench.add", queue=queue)
+    late = send((7, 0), countdown=1)
+    results = [send((int(each), 0), priority=int(each)) for each in priorities]
+    values = [result.get(timeout=PATIENCE_S) for result in results]
+    return {"values": values, "late": late.get(timeout=PATIENCE_S)}
+
+
+@case
+def to_queue(app, queue):
+    """A call to a queue that nobody has made yet."""
+    return {"value": app.send_task("bench.add", (2, 3), queue=queue).get(timeout=PATIENCE_S)}
+
+
+@case
+def letterbox(app, kind):
+    """Makes a queue, and where its dead letters go, as an operator of Celery would."""
+    with app.connection_for_write() as link:
+        Queue("letters", Exchange("dead"), "letters").bind(link.default_channel).declare()
+        mail(kind).bind(link.default_channel).declare()
+    return {"declared": mail(kind).name}
+
+
+def mail(kind):
+    """A queue whose dead letters go to an exchange."""
+    arguments = {
+        "x-queue-type": kind,
+        "x-dead-letter-exchange": "dead",
+        "x-dead-letter-routing-key": "letters",
+    }
+    return Queue("mail", Exchange("mail"), "mail", queue_arguments=arguments)
+
+
+@case
+def letter(app, kind):
+    """A call that nobody has a task for, as it comes out of the letter box."""
+    app.send_task("no.such.task", queue=mail(kind))
+    deadline = time.monotonic() + PATIENCE_S
+    with app.connection_for_read() as link:
+        while time.monotonic() < deadline:
+            if found := link.default_channel.basic_get("letters", no_ack=True):
+                headers = found.headers
+                death = headers["x-death"][0]
+                return {"task": headers["task"], "reason": death["reason"], "queue": death["queue"]}
+            time.sleep(0.05)  # Sleeps because no server tells.
+    return {}
 
 
 @case
@@ -79,7 +121,8 @@ def main():
     broker, backend, name, *arguments = sys.argv[1:]
     app = Celery(broker=broker, backend=backend)
     media = Exchange("media", type="topic")
-    arguments_of = {"x-queue-type": "quorum"}
+    is_quorum = os.environ.get("QUEUE_TYPE", "quorum") == "quorum"
+    arguments_of = {"x-queue-type": "quorum"} if is_quorum else None
     app.conf.update(
         task_queues=[Queue("video", media, routing_key="video.#", queue_arguments=arguments_of)],
         task_default_exchange="media",

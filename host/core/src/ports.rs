@@ -113,6 +113,12 @@ pub trait Broker: Send + Sync {
         Err(PortError::Permanent { what, source: None })
     }
 
+    /// How many calls may be in work at once from now on. Called before each look for work: a broker
+    /// that delivers ahead has no more delivered, and gives back what is too much.
+    fn resize(&self, slots: usize) {
+        let _ = slots;
+    }
+
     /// How many messages wait in each queue that is taken from, as far as the broker tells; nothing
     /// where it does not. For whoever watches, never on the main path.
     ///

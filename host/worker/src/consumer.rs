@@ -52,6 +52,7 @@ impl Consumer<'_> {
                 free = free_slots(self.slots()) => free,
                 () = stop.cancelled() => return,
             };
+            self.broker.resize(self.slots().size());
             let tenants = self.pipeline.tenants.now();
             let taken = if tenants.is_alone() {
                 self.take_any(free.min(BATCH_MAX)).await

@@ -1,5 +1,6 @@
 //! The broker.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,15 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::address::AmqpAddress;
-use super::held::{Answer, Held, Tag, Unsaid};
+use super::held::{Answer, Held, Unsaid};
+use super::known::Known;
 use super::link::{AmqpLink, AmqpLinkOptions};
 use super::outlet::{Outgoing, Outlet};
 use super::parts::properties_of;
+use super::queue::AmqpQueue;
 use super::session::{Part, Session};
 use super::taking::parts_of;
-use super::topology::{AmqpQueue, Topology};
+use super::topology::Topology;
 
 /// The longest time between two sweeps.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -46,6 +49,9 @@ pub struct AmqpBrokerOptions {
     /// The server's `consumer_timeout`. 30 min by default, as the server has it. Within half of it a
     /// delivery is over, or its message is with the store.
     pub consumer_timeout: Duration,
+    /// Whether dead letters and parked calls go to the dead-letter exchange that their queue was
+    /// declared with, if it was, and not to the store. `false` by default.
+    pub dead_letters_to_exchange: bool,
 }
 
 impl AmqpBrokerOptions {
@@ -66,6 +72,7 @@ impl AmqpBrokerOptions {
             slots: 16,
             lease: Duration::from_secs(30),
             consumer_timeout: Duration::from_mins(30),
+            dead_letters_to_exchange: false,
         })
     }
 }
@@ -86,8 +93,9 @@ pub(super) struct Inner {
     pub(super) session: tokio::sync::Mutex<Option<Session>>,
     answering: tokio::sync::Mutex<()>,
     live: Mutex<Live>,
+    pub(super) known: Known,
     pub(super) news: Arc<Notify>,
-    /// Told when other queues are to be taken from.
+    /// Told when there are other queues or slots, or something from the store.
     pub(super) changed: Notify,
 }
 
@@ -99,8 +107,12 @@ pub(super) struct Live {
     pub(super) renewed: Instant,
     /// What is taken from now.
     pub(super) queues: Vec<QueueName>,
-    /// Deliveries that there was room for at once, at most.
+    /// Calls that may be in work at once.
     pub(super) slots: u16,
+    /// What came from the store, and was not asked for yet.
+    pub(super) returned: VecDeque<Delivery>,
+    /// Whether the store has something that is due, and there was no slot for it.
+    pub(super) more_is_due: bool,
     /// What the server is to be told next.
     unsaid: Unsaid,
     /// When a message that waits is due next, as far as is known here.
@@ -128,6 +140,8 @@ impl AmqpBroker {
             renewed: Instant::now(),
             queues: options.queues.clone(),
             slots: options.slots,
+            returned: VecDeque::new(),
+            more_is_due: false,
             unsaid: Unsaid::default(),
             next_due: None,
         };
@@ -141,6 +155,7 @@ impl AmqpBroker {
             session: tokio::sync::Mutex::default(),
             answering: tokio::sync::Mutex::default(),
             live: Mutex::new(live),
+            known: Known::default(),
             news: Arc::clone(&news),
             changed: Notify::new(),
             options,
@@ -195,6 +210,8 @@ impl Broker for AmqpBroker {
                 .put_off(&later.into_iter().map(super::custody::waiting).collect::<Vec<_>>())
                 .await?;
         }
+        let to_queue = messages.iter().filter(|message| message.exchange.is_empty());
+        inner.remember(to_queue.map(|message| &*message.routing_key)).await;
         let outgoing =
             |message: &'_ Publication| properties_of(&message.parts, message.priority, true);
         let all: Vec<_> = at_once
@@ -231,9 +248,22 @@ impl Broker for AmqpBroker {
         queues.iter().try_for_each(|source| inner.topology.learn(source))?;
         let names: Vec<_> = queues.iter().map(|source| source.queue.clone()).collect();
         inner.topology.declare(&inner.intake, &names).await?;
+        inner.remember(names.iter().map(QueueName::as_str)).await;
         inner.live().queues = names;
         inner.changed.notify_one();
         Ok(())
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, PortError> {
+        self.inner.known_queues().await
+    }
+
+    fn resize(&self, slots: usize) {
+        let slots = u16::try_from(slots).unwrap_or(u16::MAX);
+        let before = std::mem::replace(&mut self.inner.live().slots, slots);
+        if before != slots {
+            self.inner.changed.notify_one();
+        }
     }
 
     async fn waiting(&self) -> Result<Vec<(QueueName, u64)>, PortError> {
@@ -244,11 +274,17 @@ impl Broker for AmqpBroker {
     async fn leave(&self) -> Result<(), PortError> {
         let inner = &*self.inner;
         let session = inner.session.lock().await.take();
-        let given_back = inner.give_back_stored().await;
-        inner.live().channel = None;
+        {
+            let mut live = inner.live();
+            // Nothing comes from the store from now on.
+            live.channel = None;
+            live.returned.clear();
+        }
         drop(session);
-        // The server gives back what it waits for when the connection ends.
+        // The server gives back what it waits for when the connection ends; and nothing comes to us
+        // of what we give back.
         inner.intake.close().await;
+        let given_back = inner.give_back_stored().await;
         inner.live().held.clear();
         inner.outlet.close().await;
         given_back
@@ -265,8 +301,8 @@ impl Inner {
     ///
     /// One at a time, because an answer that covers several would cover those of another that are not
     /// sent yet. Whoever waits for its turn leaves its own to whoever has it.
-    pub(super) async fn answer(&self, over: &[Tag], back: &[Tag]) {
-        self.live().unsaid.add(over, back);
+    pub(super) async fn answer(&self, unsaid: Unsaid) {
+        self.live().unsaid.add(unsaid);
         let _turn = self.answering.lock().await;
         let (answers, channel) = {
             let mut live = self.live();
@@ -282,9 +318,13 @@ impl Inner {
                 let options = BasicNackOptions { multiple: false, requeue: true };
                 channel.basic_nack(tag, options).await
             }
+            Answer::Refuse(tag) => {
+                let options = BasicNackOptions { multiple: false, requeue: false };
+                channel.basic_nack(tag, options).await
+            }
         };
         // What goes back is said first: it is not to be covered by what is over.
-        let goes_back = |answer: &Answer| matches!(answer, Answer::Return(_));
+        let goes_back = |answer: &Answer| !matches!(answer, Answer::Acknowledge(..));
         let (back, over): (Vec<_>, Vec<_>) = answers.into_iter().partition(goes_back);
         join_all(back.into_iter().map(say)).await;
         join_all(over.into_iter().map(say)).await;
@@ -328,6 +368,7 @@ impl Inner {
         {
             let mut live = self.live();
             live.channel = None;
+            live.returned.clear();
             live.held.lose_all();
         }
         info!("The session's lease is over, so its connection is closed");

@@ -1,35 +1,26 @@
 //! What is handed to the store, and what comes back from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lovage_celery::{Route, encode_envelope, parts_of_envelope};
+use lovage_celery::{Route, encode_envelope};
 use lovage_core::ports::{KeptMessages, PortError};
 use lovage_core::{
-    Disposal, Keeping, Kept, KeptEntry, KeptFilter, KeptId, KeptPage, Parts, Publication,
-    QueueName, Receipt, Timestamp, Waiting,
+    Disposal, Keeping, Kept, KeptEntry, KeptFilter, KeptId, KeptPage, Publication, QueueName,
+    Receipt, Timestamp, Waiting,
 };
 use sha2::{Digest as _, Sha256};
-use tracing::error;
 
 use super::broker::{AmqpBroker, Inner};
-use super::held::{Place, Tag};
+use super::held::{Place, Tag, Unsaid};
 use super::outlet::Outgoing;
-use super::parts::{priority_of, properties_of};
+use super::parts::Incoming;
+use super::queue::DeadLetters;
 
 /// Returns after which a message is no longer returned but put off for a moment: queues drop what
 /// comes back too often (20 times, from RabbitMQ 4 on).
 const RETURNS_MAX: u32 = 8;
-
-/// Messages that are lent together.
-const LOAN_MAX: usize = 256;
-
-/// How long a loan is: whoever dies with one has others wait for so long.
-const LOAN: Duration = Duration::from_secs(15);
-
-/// How long a message rests that the server refused for good.
-const REST: Duration = Duration::from_mins(1);
 
 /// A publication that is to wait.
 pub(super) fn waiting(publication: &Publication) -> Waiting {
@@ -54,6 +45,8 @@ struct Ends {
     put_off: Vec<Waiting>,
     keep: Vec<Keeping>,
     forget: Vec<String>,
+    /// Dead letters that the server does not have, with where their queues have them go.
+    bury: Vec<(DeadLetters, Incoming)>,
     /// Of each delivery that was still held, its place in the batch and how it ends.
     held: Vec<(usize, Receipt, End)>,
 }
@@ -72,6 +65,8 @@ enum Store {
     PutOff,
     Keep,
     Return,
+    Refuse,
+    Bury,
 }
 
 impl Inner {
@@ -81,17 +76,23 @@ impl Inner {
         let put_off = self.put_off(&ends.put_off).await;
         let kept = if ends.keep.is_empty() { Ok(()) } else { self.custody.keep(&ends.keep).await };
         let mut answers: Vec<_> = batch.iter().map(|_| Ok(())).collect();
-        let (mut over, mut back, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        let buried = self.bury(&ends.bury).await;
+        let (mut unsaid, mut done) = (Unsaid::default(), Vec::new());
         for (place, receipt, end) in &ends.held {
             let stored = match end.store {
                 Store::PutOff => &put_off,
                 Store::Keep => &kept,
-                Store::Nothing | Store::Return => &Ok(()),
+                Store::Bury => &buried,
+                Store::Nothing | Store::Return | Store::Refuse => &Ok(()),
             };
             if let (Err(error), Some(answer)) = (stored, answers.get_mut(*place)) {
                 *answer = Err(again(error));
             } else {
-                let answered = if end.store == Store::Return { &mut back } else { &mut over };
+                let answered = match end.store {
+                    Store::Return => &mut unsaid.back,
+                    Store::Refuse => &mut unsaid.refused,
+                    _ => &mut unsaid.over,
+                };
                 answered.extend(end.tag);
                 done.push(*receipt);
             }
@@ -102,8 +103,8 @@ impl Inner {
                 live.held.remove(receipt);
             }
         }
-        self.answer(&over, &back).await;
-        if kept.is_ok() && !ends.forget.is_empty() {
+        self.answer(unsaid).await;
+        if kept.is_ok() && buried.is_ok() && !ends.forget.is_empty() {
             // What is not forgotten comes again, and is known to the ledger then.
             self.custody.forget(&ends.forget).await.ok();
         }
@@ -139,7 +140,16 @@ impl Inner {
                     ends.put_off.push(to_queue(name, &queue, at.unwrap_or(now), message));
                     Store::PutOff
                 }
+                Disposal::Keep(_) if tag.is_some() && self.dead_letters(&queue).is_some() => {
+                    Store::Refuse
+                }
                 Disposal::Keep(kept) => {
+                    if let Some(letters) = self.dead_letters(&queue) {
+                        ends.bury.push((letters, holding.message.clone()));
+                        ends.forget.extend(name);
+                        ends.held.push((place, *receipt, End { tag, store: Store::Bury }));
+                        continue;
+                    }
                     let message = holding.message.envelope(false);
                     let maybe_again = holding.tried || holding.message.deliveries > 1;
                     holding.tried = true;
@@ -153,55 +163,30 @@ impl Inner {
         ends
     }
 
+    /// Where a queue's dead letters go, if the operator wants them there and not in the store.
+    fn dead_letters(&self, queue: &QueueName) -> Option<DeadLetters> {
+        self.options.dead_letters_to_exchange.then(|| self.topology.dead_letters(queue)).flatten()
+    }
+
+    /// Sends dead letters where the server would have: it does not have these any more.
+    async fn bury(&self, letters: &[(DeadLetters, Incoming)]) -> Result<(), PortError> {
+        let outgoing = letters.iter().map(|(to, message)| Outgoing {
+            exchange: &to.exchange,
+            routing_key: to.routing_key.as_deref().unwrap_or(message.routing_key()),
+            properties: message.properties().clone(),
+            body: message.body(),
+            // The server drops a dead letter that no queue is for, too.
+            mandatory: false,
+        });
+        self.outlet.publish(&outgoing.collect::<Vec<_>>()).await
+    }
+
     /// Hands messages over that are to wait.
     pub(super) async fn put_off(&self, batch: &[Waiting]) -> Result<(), PortError> {
         let Some(first) = batch.iter().map(|waiting| waiting.due).min() else { return Ok(()) };
         self.custody.put_off(batch).await?;
         self.due_in(Some(first.until(self.clock.now())));
         Ok(())
-    }
-
-    /// Publishes what is due; returns how long until the next is.
-    pub(super) async fn wake_due(&self) -> Result<Option<Duration>, PortError> {
-        loop {
-            let due = self.custody.due(LOAN_MAX, LOAN).await?;
-            if due.messages.is_empty() {
-                self.due_in(due.next);
-                return Ok(due.next);
-            }
-            if self.publish_due(&due.messages).await.is_ok() {
-                let names: Vec<_> = due.messages.into_iter().map(|message| message.name).collect();
-                self.custody.forget(&names).await?;
-                continue;
-            }
-            // One by one, so that one that the server will never take keeps no other.
-            for message in due.messages {
-                match self.publish_due(std::slice::from_ref(&message)).await {
-                    Ok(()) => self.custody.forget(&[message.name]).await?,
-                    Err(refused) if !refused.is_transient() => {
-                        error!(
-                            error = &refused as &dyn std::error::Error,
-                            "A message that is due cannot be published; trying again in a minute"
-                        );
-                        let due = self.clock.now().after(REST);
-                        self.custody.put_off(&[Waiting { due, ..message }]).await?;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-
-    async fn publish_due(&self, messages: &[Waiting]) -> Result<(), PortError> {
-        let parts: Vec<_> = messages.iter().map(|message| read(&message.message)).collect();
-        let outgoing = messages.iter().zip(&parts).map(|(message, parts)| Outgoing {
-            exchange: &message.exchange,
-            routing_key: &message.routing_key,
-            properties: properties_of(parts, priority_of(parts), false),
-            body: &parts.body,
-            mandatory: true,
-        });
-        self.outlet.publish(&outgoing.collect::<Vec<_>>()).await
     }
 
     /// Hands to the store what the server has waited for nearly as long as it will, and tells the
@@ -231,16 +216,15 @@ impl Inner {
             return Ok(());
         }
         self.put_off(&batch).await?;
-        let mut tags = Vec::with_capacity(moved.len());
+        let mut unsaid = Unsaid::default();
         {
             let mut live = self.live();
-            for (receipt, tag, name) in moved {
-                let Some(holding) = live.held.get_mut(receipt) else { continue };
-                holding.place = Place::Store(name);
-                tags.push(tag);
-            }
+            let moved = moved
+                .into_iter()
+                .filter_map(|(receipt, tag, name)| live.held.entrust(receipt, name).then_some(tag));
+            unsaid.over.extend(moved);
         }
-        self.answer(&tags, &[]).await;
+        self.answer(unsaid).await;
         Ok(())
     }
 
@@ -278,17 +262,6 @@ fn keeping(queue: QueueName, message: Bytes, maybe_again: bool, kept: &Kept) -> 
         *byte = hashed;
     }
     Keeping { digest, maybe_again, queue, message, kept: kept.clone() }
-}
-
-/// A message as the store kept it. One that is no envelope was never put there by this adapter.
-fn read(message: &Bytes) -> Parts {
-    parts_of_envelope(message).unwrap_or_else(|_| Parts {
-        content_type: String::new(),
-        content_encoding: String::new(),
-        headers: String::new(),
-        properties: String::new(),
-        body: message.clone(),
-    })
 }
 
 /// One error for each of those that shared what failed.

@@ -3,7 +3,7 @@
 //! A delay is a number of seconds in binary, a word a bit, before the routing key. A message comes in at
 //! the highest level and goes down, and rests in the queue of each level whose bit is set.
 
-use super::topology::{AmqpQueue, AmqpQueueError};
+use super::queue::{AmqpQueue, AmqpQueueError};
 
 /// Where delayed messages come out.
 pub(super) const DELAYED: &str = "celery_delayed_delivery";

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lovage_core::QueueName;
 use lovage_core::ports::PortError;
 
 use super::broker::AmqpBrokerOptions;
-use super::link::{AmqpLink, AmqpLinkOptions, is_not_found, is_otherwise, port_error};
-use super::topology::{AmqpQueue, Topology, declare_queue};
+use super::link::{AmqpLink, AmqpLinkOptions, is_not_found, is_otherwise, is_refused, port_error};
+use super::queue::AmqpQueue;
+use super::topology::{Topology, declare_queue};
 
 /// How long a server that raised an alarm is waited for.
 const ALARM: Duration = Duration::from_millis(500);
@@ -61,6 +63,31 @@ pub async fn examine(options: &AmqpBrokerOptions) -> Result<Vec<(bool, String)>,
     Ok(found)
 }
 
+/// Those of these queues that are there.
+pub(super) async fn existing(
+    link: &AmqpLink,
+    queues: impl IntoIterator<Item = QueueName>,
+) -> Result<Vec<QueueName>, PortError> {
+    let what = "looking which queues there are";
+    let mut queues = queues.into_iter().peekable();
+    let mut there = Vec::new();
+    if queues.peek().is_none() {
+        return Ok(there);
+    }
+    let mut channel = link.channel(what).await?;
+    for queue in queues {
+        match count(&channel, &queue).await {
+            Ok(_) => there.push(queue),
+            Err(error) if is_not_found(&error) || is_refused(&error) => {
+                channel = link.channel(what).await?;
+            }
+            Err(error) => return Err(port_error(what, error)),
+        }
+    }
+    channel.close(200, "done".into()).await.ok();
+    Ok(there)
+}
+
 /// How many messages wait in each of these queues; none in one that is not there.
 pub(super) async fn waiting(
     link: &AmqpLink,
@@ -70,10 +97,8 @@ pub(super) async fn waiting(
     let mut channel = link.channel(what).await?;
     let mut waiting = Vec::with_capacity(queues.len());
     for queue in queues {
-        let name = queue.as_str().into();
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let count = match channel.queue_declare(name, options, FieldTable::default()).await {
-            Ok(there) => there.message_count(),
+        let count = match count(&channel, &queue).await {
+            Ok(count) => count,
             Err(error) if is_not_found(&error) => {
                 channel = link.channel(what).await?;
                 0
@@ -83,6 +108,13 @@ pub(super) async fn waiting(
         waiting.push((queue, u64::from(count)));
     }
     Ok(waiting)
+}
+
+async fn count(channel: &Channel, queue: &QueueName) -> Result<u32, lapin::Error> {
+    let name = queue.as_str().into();
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let there = channel.queue_declare(name, options, FieldTable::default()).await?;
+    Ok(there.message_count())
 }
 
 /// Whether a queue is there, as it is configured, and what it is like.

@@ -16,6 +16,8 @@ pub(super) struct Holding {
     pub(super) place: Place,
     /// Whether keeping it was tried before: it may be kept already then.
     pub(super) tried: bool,
+    /// Whether the store has it because it runs for long: it has a slot, and is not with the server.
+    entrusted: bool,
 }
 
 /// Where a delivery's message is.
@@ -23,7 +25,8 @@ pub(super) struct Holding {
 pub(super) enum Place {
     /// With the server, which waits for an answer to this tag since then.
     Server { tag: Tag, since: Instant },
-    /// With the store, under this name: it was held for so long that the server would not wait.
+    /// With the store, under this name: it came from there, or was held for so long that the server
+    /// would not wait.
     Store(String),
 }
 
@@ -42,6 +45,7 @@ pub(super) struct Held {
     channel: u64,
     last: u64,
     lost: Vec<Receipt>,
+    entrusted: usize,
 }
 
 /// The server's name for a delivery: its number on one of the channels so far.
@@ -54,15 +58,20 @@ pub(super) struct Tag {
 /// What the server is to be told.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
-    over: Vec<Tag>,
-    back: Vec<Tag>,
+    /// These are over.
+    pub(super) over: Vec<Tag>,
+    /// These are to be delivered again.
+    pub(super) back: Vec<Tag>,
+    /// These go where the queue has its dead letters go.
+    pub(super) refused: Vec<Tag>,
 }
 
 impl Unsaid {
-    /// That these are over, and those are to be delivered again.
-    pub(super) fn add(&mut self, over: &[Tag], back: &[Tag]) {
-        self.over.extend(over);
-        self.back.extend(back);
+    /// That all that, too.
+    pub(super) fn add(&mut self, mut more: Self) {
+        self.over.append(&mut more.over);
+        self.back.append(&mut more.back);
+        self.refused.append(&mut more.refused);
     }
 }
 
@@ -73,6 +82,8 @@ pub(super) enum Answer {
     Acknowledge(u64, bool),
     /// This one is to be delivered again.
     Return(u64),
+    /// This one is a dead letter.
+    Refuse(u64),
 }
 
 impl Held {
@@ -101,6 +112,7 @@ impl Held {
     /// Everything is somebody else's now, and nothing more comes on this channel.
     pub(super) fn lose_all(&mut self) {
         self.begin();
+        self.entrusted = 0;
         let mut gone: Vec<_> = self.holdings.drain().map(|(receipt, _)| receipt).collect();
         gone.sort_unstable();
         self.lost.append(&mut gone);
@@ -128,18 +140,59 @@ impl Held {
         if channel != self.channel {
             return None;
         }
-        self.last += 1;
-        let receipt = Receipt(self.last);
         self.open.insert(tag);
         let tag = Tag { channel, number: tag };
         let place = Place::Server { tag, since: Instant::now() };
-        self.holdings.insert(receipt, Holding { queue, message, place, tried: false });
-        Some(receipt)
+        Some(self.hold(queue, place, message))
+    }
+
+    /// Takes in what the store has under this name.
+    pub(super) fn take_stored(
+        &mut self,
+        queue: QueueName,
+        name: String,
+        message: Incoming,
+    ) -> Receipt {
+        self.hold(queue, Place::Store(name), message)
+    }
+
+    fn hold(&mut self, queue: QueueName, place: Place, message: Incoming) -> Receipt {
+        self.last += 1;
+        let receipt = Receipt(self.last);
+        let holding = Holding { queue, message, place, tried: false, entrusted: false };
+        self.holdings.insert(receipt, holding);
+        receipt
+    }
+
+    /// The store has it from now on, under this name, and it is still in work.
+    pub(super) fn entrust(&mut self, receipt: Receipt, name: String) -> bool {
+        let Some(holding) = self.holdings.get_mut(&receipt) else { return false };
+        holding.place = Place::Store(name);
+        holding.entrusted = true;
+        self.entrusted += 1;
+        true
+    }
+
+    /// How many have a slot that the server does not know of.
+    pub(super) fn entrusted(&self) -> usize {
+        self.entrusted
     }
 
     /// How many deliveries are not over.
     pub(super) fn count(&self) -> usize {
         self.holdings.len()
+    }
+
+    /// These were answered without ever being taken in.
+    pub(super) fn pass_over(&mut self, channel: u64, tags: &[u64]) {
+        if channel == self.channel {
+            self.answered.extend(tags);
+        }
+    }
+
+    /// How many up to that tag the server waits for an answer to.
+    pub(super) fn open_until(&self, tag: u64) -> usize {
+        self.open.range(..=tag).count()
     }
 
     pub(super) fn get_mut(&mut self, receipt: Receipt) -> Option<&mut Holding> {
@@ -148,7 +201,8 @@ impl Held {
 
     /// The delivery is over.
     pub(super) fn remove(&mut self, receipt: Receipt) {
-        self.holdings.remove(&receipt);
+        let gone = self.holdings.remove(&receipt);
+        self.entrusted -= usize::from(gone.is_some_and(|holding| holding.entrusted));
     }
 
     /// The receipts of what the server has waited for since before that moment.
@@ -170,10 +224,10 @@ impl Held {
     /// single tag before it was answered.
     pub(super) fn answers(&mut self, unsaid: &Unsaid) -> Vec<Answer> {
         let mut answers = Vec::new();
-        for tag in &unsaid.back {
-            if let Some(number) = self.close(*tag) {
-                answers.push(Answer::Return(number));
-            }
+        let back = unsaid.back.iter().map(|tag| (tag, Answer::Return as fn(u64) -> Answer));
+        let refused = unsaid.refused.iter().map(|tag| (tag, Answer::Refuse as fn(u64) -> Answer));
+        for (tag, answer) in back.chain(refused) {
+            answers.extend(self.close(*tag).map(answer));
         }
         let mut over: Vec<_> = unsaid.over.iter().filter_map(|tag| self.close(*tag)).collect();
         over.sort_unstable();
@@ -204,7 +258,7 @@ mod tests {
     use lapin::message::Delivery;
     use lovage_core::Receipt;
 
-    use super::{Answer, Held, Place, Tag, Unsaid};
+    use super::{Answer, Held, Tag, Unsaid};
     use crate::amqp::parts::Incoming;
 
     fn message() -> Incoming {
@@ -223,9 +277,8 @@ mod tests {
         let tags = |numbers: &[u64]| -> Vec<Tag> {
             numbers.iter().map(|number| Tag { channel: 1, number: *number }).collect()
         };
-        let mut unsaid = Unsaid::default();
-        unsaid.add(&tags(over), &tags(back));
-        held.answers(&unsaid)
+        let (over, back) = (tags(over), tags(back));
+        held.answers(&Unsaid { over, back, ..Unsaid::default() })
     }
 
     #[test]
@@ -241,12 +294,17 @@ mod tests {
     fn one_answer_covers_nothing_that_came_and_was_not_taken() {
         // 2 came from another queue, which was not asked for yet.
         let (mut held, _) = holding(&[1, 3, 4]);
+        held.pass_over(77, &[2]);
         let said = answers(&mut held, &[1, 3, 4], &[]);
         let alone = [1, 3, 4].map(|number| Answer::Acknowledge(number, false));
         assert_eq!(said, alone);
         held.take(1, "other".into(), 2, message()).unwrap();
         held.take(1, "q".into(), 5, message()).unwrap();
         assert_eq!(answers(&mut held, &[5, 2], &[]), [Answer::Acknowledge(5, true)]);
+        held.pass_over(1, &[6, 7]);
+        held.take(1, "q".into(), 8, message()).unwrap();
+        held.take(1, "q".into(), 9, message()).unwrap();
+        assert_eq!(answers(&mut held, &[8, 9], &[]), [Answer::Acknowledge(9, true)]);
     }
 
     #[test]
@@ -254,6 +312,25 @@ mod tests {
         let (mut held, _) = holding(&[1, 2, 3]);
         let said = answers(&mut held, &[1, 3], &[2]);
         assert_eq!(said, [Answer::Return(2), Answer::Acknowledge(3, true)]);
+    }
+
+    #[test]
+    fn what_is_refused_is_covered_by_no_acknowledgement_either() {
+        let (mut held, _) = holding(&[1, 2, 3]);
+        let tag = |number| Tag { channel: 1, number };
+        let unsaid = Unsaid { over: vec![tag(1), tag(3)], refused: vec![tag(2)], back: vec![] };
+        assert_eq!(held.answers(&unsaid), [Answer::Refuse(2), Answer::Acknowledge(3, true)]);
+    }
+
+    #[test]
+    fn what_runs_for_long_is_counted_until_it_is_over() {
+        let (mut held, receipts) = holding(&[1, 2]);
+        held.take_stored("q".into(), "came from there".to_owned(), message());
+        assert!(held.entrust(receipts[0], "a".to_owned()));
+        assert_eq!((held.count(), held.entrusted()), (3, 1));
+        held.remove(receipts[0]);
+        held.remove(receipts[0]);
+        assert_eq!((held.count(), held.entrusted()), (2, 0));
     }
 
     #[test]
@@ -269,7 +346,7 @@ mod tests {
     #[test]
     fn a_channel_takes_with_it_what_the_server_waited_for_and_receipts_are_never_used_twice() {
         let (mut held, receipts) = holding(&[1, 2]);
-        held.get_mut(receipts[1]).unwrap().place = Place::Store("s".to_owned());
+        held.entrust(receipts[1], "s".to_owned());
         held.end(77);
         assert_eq!(held.take_lost(), []);
         held.begin();

@@ -223,6 +223,11 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     is_soft(error, &AMQPSoftError::NOTFOUND)
 }
 
+/// Whether this user may not have it, or somebody else has it alone.
+pub(super) fn is_refused(error: &Error) -> bool {
+    is_soft(error, &AMQPSoftError::ACCESSREFUSED) || is_soft(error, &AMQPSoftError::RESOURCELOCKED)
+}
+
 /// Whether the server has it otherwise than it was said to be.
 pub(super) fn is_otherwise(error: &Error) -> bool {
     is_soft(error, &AMQPSoftError::PRECONDITIONFAILED)

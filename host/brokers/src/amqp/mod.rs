@@ -11,7 +11,8 @@
 //!   session that does not renew closes its own, and heartbeats end that of one that cannot: a worker
 //!   that dies gives everything back at once, one that stands still within the lease.
 //! * **Waits and kept messages** are handed to a store, before the server is told that a message is
-//!   over: see [`Custody`](lovage_core::ports::Custody). Nothing is held for longer than half of the
+//!   over: see [`Custody`](lovage_core::ports::Custody). What is due for a queue that this worker takes
+//!   from it takes itself, before what waits there. Nothing is held for longer than half of the
 //!   server's `consumer_timeout`: what runs for longer is handed over, too, and is still ours.
 //! * **Counting.** Quorum queues count how often they were given a message back, classic ones say
 //!   only whether. A header `lovage-deliveries` counts over waits. None of it decides anything: what
@@ -21,12 +22,15 @@ mod address;
 mod broker;
 mod custody;
 mod delays;
+mod due;
 mod examine;
 mod fanout;
 mod held;
+mod known;
 mod link;
 mod outlet;
 mod parts;
+mod queue;
 mod replies;
 mod session;
 mod table;
@@ -39,6 +43,7 @@ pub use address::{AmqpAddress, AmqpAddressError};
 pub use broker::{AmqpBroker, AmqpBrokerOptions};
 pub use examine::examine;
 pub use fanout::{AmqpFanout, AmqpFanoutOptions};
+pub use known::QueueDirectory;
 pub use link::{AmqpLink, AmqpLinkOptions, port_error};
+pub use queue::{AmqpQueue, AmqpQueueError};
 pub use replies::AmqpReplies;
-pub use topology::{AmqpQueue, AmqpQueueError};

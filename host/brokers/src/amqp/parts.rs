@@ -41,6 +41,28 @@ impl Incoming {
         Self { exchange, routing_key, properties, body: data.into(), deliveries }
     }
 
+    /// A message as the store had it, delivered once more from there; `None` for a queue that no
+    /// message can come from.
+    pub(super) fn stored(parts: &Parts, queue: &str) -> Option<Self> {
+        let properties = properties_of(parts, priority_of(parts), false);
+        let deliveries = count(properties.headers().as_ref(), DELIVERIES).saturating_add(1);
+        let routing_key = ShortString::try_new(queue).ok()?;
+        let (exchange, body) = (ShortString::default(), parts.body.clone());
+        Some(Self { exchange, routing_key, properties, body, deliveries })
+    }
+
+    pub(super) fn routing_key(&self) -> &str {
+        self.routing_key.as_str()
+    }
+
+    pub(super) fn properties(&self) -> &BasicProperties {
+        &self.properties
+    }
+
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// How often this queue saw it returned: some queues drop what comes back too often.
     pub(super) fn returns(&self) -> u32 {
         let headers = self.properties.headers().as_ref();

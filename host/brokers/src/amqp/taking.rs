@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::broker::Inner;
 use super::parts::Incoming;
-use super::session::{Came, Part, Session};
+use super::session::{Came, Part, Session, Unanswered};
 
 impl Inner {
     /// Takes deliveries of these parts, at most `most`, and waits so long for the first. A session
@@ -32,12 +32,19 @@ impl Inner {
                 end = Moment::now() + wait;
                 open
             };
-            self.follow(open, most).await?;
+            self.follow(open).await?;
+            if self.live().more_is_due {
+                self.wake_due().await?;
+            }
+            let stored = self.live().hand_out(parts, most, bytes);
+            if !stored.is_empty() {
+                return Ok(stored);
+            }
             let coming = std::future::poll_fn(|context| open.poll(parts, most, bytes, context));
             let came = tokio::select! {
                 biased;
                 came = tokio::time::timeout_at(end, coming) => came,
-                // The queues have changed.
+                // There are other queues or slots, or the store had something.
                 () = self.changed.notified() => continue,
             };
             match came {
@@ -66,6 +73,9 @@ impl Inner {
         let parts = parts_of(demand);
         let mut session = self.session.lock().await;
         let Some(open) = session.as_mut().filter(|open| !open.is_over()) else { return };
+        if self.live().has_for(&parts) {
+            return;
+        }
         let any = std::future::poll_fn(|context| open.poll_any(&parts, context));
         tokio::select! {
             () = any => {}
@@ -75,36 +85,40 @@ impl Inner {
 
     /// A session on the queues of now.
     async fn begin(&self) -> Result<Session, PortError> {
-        let (queues, slots) = {
-            let live = self.live();
-            (live.queues.clone(), live.slots)
-        };
+        let queues = self.live().queues.clone();
         self.topology.declare(&self.intake, &queues).await?;
+        self.remember(queues.iter().map(QueueName::as_str)).await;
         let channel = self.intake.channel("opening a channel to consume on").await?;
-        let number = {
+        let (number, ahead) = {
             let mut live = self.live();
             live.channel = Some(channel.clone());
             live.renewed = Instant::now();
-            live.held.begin()
+            (live.held.begin(), live.ahead())
         };
-        let session = Session::begin(channel, number, &queues, slots).await?;
+        let session = Session::begin(channel, number, &queues, ahead).await?;
         self.news.notify_one();
         Ok(session)
     }
 
-    /// Lets a session follow when queues were changed, or when there are more slots than before:
-    /// those that are free, and one for everything that is held.
-    async fn follow(&self, open: &mut Session, most: usize) -> Result<(), PortError> {
-        let (queues, slots) = {
-            let mut live = self.live();
-            let slots = u16::try_from(most.saturating_add(live.held.count())).unwrap_or(u16::MAX);
-            live.slots = live.slots.max(slots);
-            if open.is_aligned(&live.queues, live.slots) {
+    /// Lets a session follow when there are other queues or slots, or when what runs for long was
+    /// handed to the store: it keeps its slot, and the server must not know of it as free.
+    async fn follow(&self, open: &mut Session) -> Result<(), PortError> {
+        let (queues, ahead, unanswered) = {
+            let live = self.live();
+            let ahead = live.ahead();
+            if open.is_aligned(&live.queues, ahead) {
                 return Ok(());
             }
-            (live.queues.clone(), live.slots)
+            let unanswered = Unanswered {
+                all: live.held.open_until(u64::MAX),
+                old: live.held.open_until(open.old()),
+                free: usize::from(live.slots).saturating_sub(live.held.count()),
+            };
+            (live.queues.clone(), ahead, unanswered)
         };
-        open.align(&queues, slots).await
+        open.align(&queues, ahead, unanswered).await?;
+        self.live().held.pass_over(open.number, &open.take_given_back());
+        Ok(())
     }
 
     fn take_in(

@@ -4,13 +4,14 @@
 //! RabbitMQ refuses a declaration that differs from what is there. Then what is there is used as it
 //! is, and the log says so: producers made it, and their messages are in it.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Error, ErrorKind, ExchangeKind};
 use lovage_core::ports::PortError;
 use lovage_core::{QueueName, QueueSource};
@@ -18,110 +19,7 @@ use tracing::warn;
 
 use super::delays::{DELAYED, LEVELS, level, level_name, passed};
 use super::link::{AmqpLink, is_otherwise, port_error};
-
-/// A queue with its exchange, as Celery's `task_queues` has them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AmqpQueue {
-    name: QueueName,
-    exchange: String,
-    pub(super) exchange_type: String,
-    pub(super) routing_key: String,
-    arguments: FieldTable,
-}
-
-/// Why a text names no queue.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AmqpQueueError {
-    /// There is no name in it, or one that is too long for the protocol.
-    #[error("it names no queue, or one of more than 255 bytes")]
-    Name,
-    /// Something behind the name is no setting.
-    #[error("`{0}` is none of exchange=…, type=…, key=… and x-…=…")]
-    Setting(String),
-}
-
-impl AmqpQueue {
-    /// A queue as Celery makes one that was not configured: durable, on a direct exchange of the same
-    /// name, with a routing key of the same name.
-    ///
-    /// # Errors
-    /// When the name is empty, or too long for the protocol.
-    pub fn named(name: &QueueName) -> Result<Self, AmqpQueueError> {
-        let text = name.as_str().to_owned();
-        if text.is_empty() || text.len() > 255 {
-            return Err(AmqpQueueError::Name);
-        }
-        let exchange_type = "direct".to_owned();
-        let arguments = FieldTable::default();
-        let (exchange, routing_key) = (text.clone(), text);
-        Ok(Self { name: name.clone(), exchange, exchange_type, routing_key, arguments })
-    }
-
-    /// Reads `name [exchange=…] [type=…] [key=…] [x-argument=value …]`: what is not said is as
-    /// [`named`](Self::named) has it. Values of arguments are integers, `true`, `false` or text.
-    ///
-    /// # Errors
-    /// When something in it is not understood.
-    pub fn parse(text: &str) -> Result<Self, AmqpQueueError> {
-        let mut words = text.split_ascii_whitespace();
-        let mut queue = Self::named(&words.next().unwrap_or_default().into())?;
-        for word in words {
-            let setting = || AmqpQueueError::Setting(word.to_owned());
-            let (name, value) = word.split_once('=').ok_or_else(setting)?;
-            if value.len() > 255 {
-                return Err(setting());
-            }
-            match name {
-                "exchange" => value.clone_into(&mut queue.exchange),
-                "type" => value.clone_into(&mut queue.exchange_type),
-                "key" => value.clone_into(&mut queue.routing_key),
-                _ if name.starts_with("x-") => queue.set(name, value),
-                _ => return Err(setting()),
-            }
-        }
-        Ok(queue)
-    }
-
-    /// Sets an argument, unless it is set already.
-    pub fn set_default(&mut self, name: &str, value: &str) {
-        if !self.arguments.contains_key(name) {
-            self.set(name, value);
-        }
-    }
-
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        let Ok(name) = ShortString::try_new(name) else { return };
-        let value = match (value, value.parse::<i64>()) {
-            (_, Ok(number)) => {
-                i32::try_from(number).map_or(AMQPValue::LongLongInt(number), AMQPValue::LongInt)
-            }
-            ("true", _) => AMQPValue::Boolean(true),
-            ("false", _) => AMQPValue::Boolean(false),
-            _ => AMQPValue::LongString(LongString::from(value.as_bytes())),
-        };
-        self.arguments.insert(name, value);
-    }
-
-    /// The queue's name.
-    pub fn name(&self) -> &QueueName {
-        &self.name
-    }
-
-    /// Whether it is a quorum queue, as far as its declaration says.
-    pub fn is_quorum(&self) -> bool {
-        let kind = self.arguments.inner().get("x-queue-type");
-        matches!(kind, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == b"quorum")
-    }
-
-    #[cfg(test)]
-    pub(super) fn arguments(&self) -> &FieldTable {
-        &self.arguments
-    }
-
-    fn is_direct(&self) -> bool {
-        self.exchange_type == "direct"
-    }
-}
+use super::queue::{AmqpQueue, DeadLetters};
 
 /// What a broker's queues are like.
 #[derive(Debug)]
@@ -130,11 +28,14 @@ pub(super) struct Topology {
     configured: RwLock<Vec<AmqpQueue>>,
     /// What a queue is like that nobody configured; its name aside.
     pattern: AmqpQueue,
+    /// Those that are at the server as they are said to be.
+    agreed: RwLock<HashSet<QueueName>>,
 }
 
 impl Topology {
     pub(super) fn new(configured: Vec<AmqpQueue>, pattern: AmqpQueue) -> Arc<Self> {
-        Arc::new(Self { configured: RwLock::new(configured), pattern })
+        let agreed = RwLock::default();
+        Arc::new(Self { configured: RwLock::new(configured), pattern, agreed })
     }
 
     /// The queue of that name, as configured or as any other.
@@ -146,6 +47,28 @@ impl Topology {
         let named = AmqpQueue::named(name)
             .map_err(|error| PortError::permanent(format!("declaring queue {name}"), error))?;
         Ok(AmqpQueue { arguments: self.pattern.arguments.clone(), ..named })
+    }
+
+    /// Where the server has a queue's dead letters go, if that is known: it is by its declaration, and
+    /// the server has agreed to it.
+    pub(super) fn dead_letters(&self, name: &QueueName) -> Option<DeadLetters> {
+        let agreed = self.agreed.read().unwrap_or_else(PoisonError::into_inner).contains(name);
+        agreed.then(|| self.queue(name).ok()?.dead_letters()).flatten()
+    }
+
+    /// The queues that were configured.
+    pub(super) fn configured(&self) -> Vec<QueueName> {
+        let configured = self.configured.read().unwrap_or_else(PoisonError::into_inner);
+        configured.iter().map(|queue| queue.name.clone()).collect()
+    }
+
+    fn note(&self, name: &QueueName, is_agreed: bool) {
+        let mut agreed = self.agreed.write().unwrap_or_else(PoisonError::into_inner);
+        if is_agreed {
+            agreed.insert(name.clone());
+        } else {
+            agreed.remove(name);
+        }
     }
 
     /// Learns how a queue is bound that was named while the worker runs; what is configured stays so.
@@ -176,7 +99,8 @@ impl Topology {
         let mut wanted = Vec::new();
         for name in queues {
             let queue = self.queue(name)?;
-            setup.declare(&queue).await?;
+            let is_agreed = setup.declare(&queue).await?;
+            self.note(name, is_agreed);
             wanted.push(queue);
         }
         let topics: Vec<_> = wanted.iter().filter(|queue| !queue.is_direct()).collect();
@@ -200,8 +124,9 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Declares exchange, queue and binding; what is there otherwise stays as it is.
-    async fn declare(&mut self, queue: &AmqpQueue) -> Result<(), PortError> {
+    /// Declares exchange, queue and binding; what is there otherwise stays as it is. Returns whether
+    /// the queue is as it was declared.
+    async fn declare(&mut self, queue: &AmqpQueue) -> Result<bool, PortError> {
         let what = format!("declaring queue {}", queue.name);
         if !queue.exchange.is_empty() {
             let kind = kind(&queue.exchange_type);
@@ -209,14 +134,15 @@ impl Setup<'_> {
             self.unless_otherwise(&what, "its exchange", made).await?;
         }
         let made = declare_queue(&self.channel, queue, false).await;
-        if !self.unless_otherwise(&what, "it", made).await? {
+        let is_agreed = self.unless_otherwise(&what, "it", made).await?;
+        if !is_agreed {
             let there = declare_queue(&self.channel, queue, true).await;
             there.map_err(|error| port_error(&what, error))?;
         }
         if !queue.exchange.is_empty() {
             self.bind_queue(queue, &queue.exchange, &queue.routing_key).await?;
         }
-        Ok(())
+        Ok(is_agreed)
     }
 
     /// Whether something was declared. What is refused because it is there otherwise, or because
@@ -344,35 +270,8 @@ fn kind(name: &str) -> ExchangeKind {
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::AMQPValue;
-
-    use super::{AmqpQueue, AmqpQueueError, Topology};
-
-    #[test]
-    fn a_queue_is_as_celery_makes_it_unless_it_is_said_otherwise() {
-        let plain = AmqpQueue::parse("celery").unwrap();
-        assert_eq!(plain, AmqpQueue::named(&"celery".into()).unwrap());
-        assert!(plain.is_direct() && !plain.is_quorum());
-        let text = "video exchange=media type=topic key=video.# x-max-priority=10 \
-                    x-queue-type=quorum x-single-active-consumer=true x-expires=9999999999";
-        let video = AmqpQueue::parse(text).unwrap();
-        assert_eq!((&*video.exchange, &*video.routing_key), ("media", "video.#"));
-        assert!(video.is_quorum() && !video.is_direct());
-        let argument = |name: &str| video.arguments.inner().get(name).cloned();
-        assert_eq!(argument("x-max-priority"), Some(AMQPValue::LongInt(10)));
-        assert_eq!(argument("x-single-active-consumer"), Some(AMQPValue::Boolean(true)));
-        assert_eq!(argument("x-expires"), Some(AMQPValue::LongLongInt(9_999_999_999)));
-    }
-
-    #[test]
-    fn what_is_not_understood_is_named() {
-        assert_eq!(AmqpQueue::parse(" "), Err(AmqpQueueError::Name));
-        assert_eq!(AmqpQueue::parse(&"n".repeat(256)), Err(AmqpQueueError::Name));
-        for word in ["durable=no", "quorum"] {
-            let error = AmqpQueueError::Setting(word.to_owned());
-            assert_eq!(AmqpQueue::parse(&format!("q {word}")), Err(error));
-        }
-    }
+    use super::super::queue::AmqpQueue;
+    use super::Topology;
 
     #[test]
     fn a_queue_that_nobody_configured_has_the_arguments_of_all() {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::PortError;
-use crate::{Due, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, Waiting};
+use crate::{Due, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, QueueName, Waiting};
 
 /// What a broker's workers took out of their queues and kept. For people and for workers that have
 /// a new module; never on the main path.
@@ -92,4 +92,17 @@ pub trait Custody: KeptMessages {
     /// # Errors
     /// When the store cannot be reached; some may be gone.
     async fn forget(&self, names: &[String]) -> Result<(), PortError>;
+
+    /// Remembers that there are such queues, for a broker that cannot tell itself. Called when one is
+    /// first published to or taken from. May be repeated.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; some may be remembered.
+    async fn remember(&self, queues: &[QueueName]) -> Result<(), PortError>;
+
+    /// The queues that somebody remembered, in order, at most so many. They may be gone by now.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn remembered(&self, most: usize) -> Result<Vec<QueueName>, PortError>;
 }

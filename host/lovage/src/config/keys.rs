@@ -60,9 +60,14 @@ pub(crate) const KEYS: &[Key] = &[
         "RabbitMQ's consumer_timeout in seconds; within half of it nothing is left unanswered",
     ),
     key(
+        "broker_transport_options.dead_letters",
+        "store",
+        "where RabbitMQ's dead letters go: store, or exchange where their queue names one",
+    ),
+    key(
         "broker_api",
         "",
-        "RabbitMQ's management API, such as http://host:15672/api, for the doctor",
+        "RabbitMQ's management API, such as http://host:15672/api: for doctor and tenants' queues",
     ),
     key("result_persistent", "false", "whether replies of rpc:// survive a restart of RabbitMQ"),
     key("task.default_queue_type", "classic", "RabbitMQ's queues: classic or quorum"),

@@ -154,16 +154,24 @@ impl Config {
 
 /// The most that any attempt may use.
 fn limits(reader: &mut Reader<'_>) -> Limits {
+    let usual = Limits::default();
+    let argument_bytes = reader.bytes_u32("sandbox.argument_bytes");
+    let result_bytes = reader.bytes_u32("sandbox.result_bytes");
+    // What may be handed over beyond the usual has to be copied, too.
+    let more = argument_bytes
+        .saturating_sub(usual.argument_bytes)
+        .saturating_add(result_bytes.saturating_sub(usual.result_bytes));
     Limits {
         time: reader.seconds("task.time_limit"),
         soft_time: Some(reader.seconds("task.soft_time_limit")).filter(|it| !it.is_zero()),
         cpu_time: reader.seconds("sandbox.cpu_time"),
         memory_bytes: reader.bytes("sandbox.memory"),
         fuel: reader.number("sandbox.fuel"),
-        argument_bytes: reader.bytes_u32("sandbox.argument_bytes"),
-        result_bytes: reader.bytes_u32("sandbox.result_bytes"),
+        host_call_bytes: usual.host_call_bytes.saturating_add(more),
+        argument_bytes,
+        result_bytes,
         log_bytes: reader.bytes_u32("sandbox.log_bytes"),
-        ..Limits::default()
+        ..usual
     }
 }
 

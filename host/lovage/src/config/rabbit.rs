@@ -17,7 +17,9 @@ pub(crate) struct RabbitConfig {
     pub(crate) queue_max_priority: u64,
     /// Queues that are otherwise than by default.
     pub(crate) queues: Vec<String>,
-    /// The management API, which the doctor asks.
+    /// Whether dead letters go to their queue's own exchange for them, where it has one.
+    pub(crate) dead_letters_to_exchange: bool,
+    /// The management API, which the doctor asks, and a worker for queues of its tenants.
     pub(crate) api: Option<String>,
 }
 
@@ -25,9 +27,14 @@ impl RabbitConfig {
     pub(super) fn read(reader: &mut Reader<'_>, lease: Duration) -> Self {
         const TIMEOUT: &str = "broker_transport_options.consumer_timeout";
         const TYPE: &str = "task.default_queue_type";
+        const LETTERS: &str = "broker_transport_options.dead_letters";
         let queue_type = reader.text(TYPE);
         if !matches!(&*queue_type, "classic" | "quorum") {
             reader.problem(TYPE, "is neither classic nor quorum");
+        }
+        let letters = reader.text(LETTERS);
+        if !matches!(&*letters, "store" | "exchange") {
+            reader.problem(LETTERS, "is neither store nor exchange");
         }
         let consumer_timeout = reader.seconds(TIMEOUT);
         if consumer_timeout < lease * 4 {
@@ -39,6 +46,7 @@ impl RabbitConfig {
             quorum: queue_type == "quorum",
             queue_max_priority: reader.number("task.queue_max_priority"),
             queues: reader.list("task.queues"),
+            dead_letters_to_exchange: letters == "exchange",
             api: Some(reader.text("broker_api")).filter(|url| !url.is_empty()),
         }
     }

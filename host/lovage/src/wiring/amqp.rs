@@ -18,8 +18,10 @@ use lovage_stores::sqlite::{SqliteCustody, SqliteLedger, SqliteLedgerOptions};
 use lovage_worker::InOrder;
 use tracing::{info, warn};
 
+use super::management::Listing;
 use super::{
-    CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place, postgres_ledger, redis_results,
+    CRASHES_MAX, Ends, Place, counted, elsewhere, one_backend, place, postgres_ledger,
+    redis_results,
 };
 use crate::config::Config;
 
@@ -33,7 +35,11 @@ pub(super) async fn ends(
     let (custody, ledger) = store(config, clock, &backend).await?;
     let chords = counted(config, &backend)?;
     let records = together(config, &backend)?;
-    let broker = AmqpBroker::new(options(config, address)?, custody, Arc::clone(clock));
+    let listing = config.rabbit.api.clone().map(|url| Listing { url, address: address.clone() });
+    let mut broker = AmqpBroker::new(options(config, address)?, custody, Arc::clone(clock));
+    if let Some(listing) = listing {
+        broker = broker.asking(Arc::new(listing));
+    }
     let results: Arc<dyn ResultBackend> = match backend {
         Place::Replies => {
             Arc::new(broker.replies(config.rabbit.result_persistent, config.results.format))
@@ -66,6 +72,7 @@ fn options(config: &Config, address: AmqpAddress) -> anyhow::Result<AmqpBrokerOp
     options.slots = u16::try_from(config.slots).unwrap_or(u16::MAX);
     options.lease = config.lease;
     options.consumer_timeout = rabbit.consumer_timeout;
+    options.dead_letters_to_exchange = rabbit.dead_letters_to_exchange;
     Ok(options)
 }
 

@@ -1,9 +1,13 @@
-//! What RabbitMQ's management API tells the doctor, which the protocol itself does not.
+//! What RabbitMQ's management API tells, which the protocol itself does not: the doctor how queues
+//! are, and a worker of several tenants which there are.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lovage_brokers::amqp::AmqpAddress;
+use async_trait::async_trait;
+use lovage_brokers::amqp::{AmqpAddress, QueueDirectory};
+use lovage_core::QueueName;
+use lovage_core::ports::PortError;
 use serde_json::Value;
 use ureq::Agent;
 
@@ -45,6 +49,31 @@ pub(super) fn examine(
         }
     }
     Ok(found)
+}
+
+/// Tells a broker which queues its virtual host has.
+pub(super) struct Listing {
+    pub(super) url: String,
+    pub(super) address: AmqpAddress,
+}
+
+#[async_trait]
+impl QueueDirectory for Listing {
+    async fn queues(&self) -> Result<Vec<QueueName>, PortError> {
+        let what = "asking RabbitMQ's management API for its queues";
+        let (url, address) = (self.url.clone(), self.address.clone());
+        let asked = tokio::task::spawn_blocking(move || list(&url, &address)).await;
+        let told = asked.map_err(|error| PortError::transient(what, error))?;
+        told.map_err(|error| PortError::transient(what, format!("{error:#}")))
+    }
+}
+
+/// The names of all queues of a virtual host.
+fn list(url: &str, address: &AmqpAddress) -> anyhow::Result<Vec<QueueName>> {
+    let host = encoded(address.virtual_host());
+    let told = Api::new(url, address)?.get(&format!("queues/{host}?columns=name"))?;
+    let queues = told.as_array().into_iter().flatten();
+    Ok(queues.filter_map(|queue| text(queue, "/name")).map(QueueName::from).collect())
 }
 
 /// What is said of one queue: its type, its policy, where what it drops goes, its own timeout.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use lovage_core::ports::{Custody, KeptMessages, PortError};
 use lovage_core::{
-    Due, KEPT_LOOK_MAX, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, Timestamp,
-    Waiting, read_kept,
+    Due, KEPT_LOOK_MAX, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, QueueName,
+    Timestamp, Waiting, read_kept,
 };
 use tokio_postgres::{Config, NoTls};
 
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS lovage_custody_kept (
     message bytea NOT NULL
 );
 CREATE INDEX IF NOT EXISTS lovage_custody_kept_digest ON lovage_custody_kept (digest);
+CREATE TABLE IF NOT EXISTS lovage_custody_queues (name text PRIMARY KEY);
 COMMIT;
 ";
 
@@ -202,6 +203,26 @@ impl Custody for PostgresCustody {
         let forget = "DELETE FROM lovage_custody_waiting WHERE name = ANY($1)";
         let forgotten = client.execute(forget, &[&names]).await;
         forgotten.map(|_| ()).map_err(|error| port_error(what, error))
+    }
+
+    async fn remember(&self, queues: &[QueueName]) -> Result<(), PortError> {
+        let what = "remembering queues";
+        let names: Vec<_> = queues.iter().map(QueueName::as_str).collect();
+        let remember = "INSERT INTO lovage_custody_queues (name) SELECT unnest($1::text[])
+            ON CONFLICT DO NOTHING";
+        let remembered = self.client(what).await?.execute(remember, &[&names]).await;
+        remembered.map(|_| ()).map_err(|error| port_error(what, error))
+    }
+
+    async fn remembered(&self, most: usize) -> Result<Vec<QueueName>, PortError> {
+        let what = "reading which queues there were";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let find = "SELECT name FROM lovage_custody_queues ORDER BY name LIMIT $1";
+        let rows = self.client(what).await?.query(find, &[&most]).await;
+        let rows = rows.map_err(|error| port_error(what, error))?;
+        let name = |row: &tokio_postgres::Row| row.try_get::<_, String>(0).map(QueueName::from);
+        let names = rows.iter().map(name).collect::<Result<_, _>>();
+        names.map_err(|error| port_error(what, error))
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `lovage:custody:waiting` | hash | name → `<length of the exchange> <length of the key> exchange key message` |
 //! | `lovage:custody:kept` | stream | kept messages: `record`, `message`, `queue`, `digest` |
 //! | `lovage:custody:digests` | hash | digest → the kept message that has it |
+//! | `lovage:custody:queues` | sorted set | names of queues that there were, all of the same score |
 //!
 //! Moments are by the server's clock.
 
@@ -14,8 +15,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_core::ports::{Custody, KeptMessages, PortError};
-use lovage_core::{Due, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, Timestamp, Waiting};
-use lovage_redis::{Address, Call, KeptStream, Link, LinkOptions, Script, Steps, Value, quote};
+use lovage_core::{
+    Due, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, QueueName, Timestamp, Waiting,
+};
+use lovage_redis::{
+    Address, Call, Cmd, KeptStream, Link, LinkOptions, Script, Steps, Value, quote,
+};
 
 /// Messages in one call: a script runs to its end before anybody else's.
 const CALL_MAX: usize = 200;
@@ -55,6 +60,7 @@ pub struct RedisCustody {
     kept: KeptStream,
     replay: Script,
     purge: Script,
+    queues: String,
 }
 
 impl RedisCustody {
@@ -77,6 +83,7 @@ impl RedisCustody {
             kept: KeptStream::new(format!("{}lovage:custody:kept", options.prefix)),
             replay: script("replaying kept messages", include_str!("custody/replay.lua")),
             purge: script("purging kept messages", include_str!("custody/purge.lua")),
+            queues: format!("{}lovage:custody:queues", options.prefix),
         })
     }
 
@@ -133,10 +140,13 @@ impl Custody for RedisCustody {
             _ => None,
         };
         let mut messages = Vec::new();
-        while let (Some(Value::BulkString(name)), Some(entry)) = (values.next(), values.next()) {
+        while let (Some(Value::BulkString(name)), Some(Value::Int(due)), Some(entry)) =
+            (values.next(), values.next(), values.next())
+        {
             let name = String::from_utf8_lossy(&name).into_owned();
+            let due = Timestamp::from_micros(due.saturating_mul(1_000));
             if let Value::BulkString(entry) = entry
-                && let Some(waiting) = unpacked(name, &entry)
+                && let Some(waiting) = unpacked(name, due, &entry)
             {
                 messages.push(waiting);
             }
@@ -153,6 +163,32 @@ impl Custody for RedisCustody {
             self.tell(&self.forget, &call).await?;
         }
         Ok(())
+    }
+
+    async fn remember(&self, queues: &[QueueName]) -> Result<(), PortError> {
+        for some in queues.chunks(CALL_MAX) {
+            let mut add = Cmd::new();
+            add.arg("ZADD").arg(&self.queues).arg("NX");
+            for queue in some {
+                add.arg(0).arg(queue.as_str());
+            }
+            self.link.run("remembering queues", &add).await?;
+        }
+        Ok(())
+    }
+
+    async fn remembered(&self, most: usize) -> Result<Vec<QueueName>, PortError> {
+        let mut range = Cmd::new();
+        range.arg("ZRANGE").arg(&self.queues).arg(0).arg(most.saturating_sub(1));
+        let what = "reading which queues there were";
+        let Value::Array(names) = self.link.run(what, &range).await? else {
+            return Err(PortError::permanent(what, "the answer is no list"));
+        };
+        let name = |value| match value {
+            Value::BulkString(name) => Some(QueueName::from(&*String::from_utf8_lossy(&name))),
+            _ => None,
+        };
+        Ok(names.into_iter().filter_map(name).collect())
     }
 }
 
@@ -204,7 +240,7 @@ fn packed(waiting: &Waiting) -> Vec<u8> {
     bytes
 }
 
-fn unpacked(name: String, entry: &[u8]) -> Option<Waiting> {
+fn unpacked(name: String, due: Timestamp, entry: &[u8]) -> Option<Waiting> {
     let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<usize>().ok();
     let mut parts = entry.splitn(3, |byte| *byte == b' ');
     let (exchange, key) = (number(parts.next()?)?, number(parts.next()?)?);
@@ -215,7 +251,7 @@ fn unpacked(name: String, entry: &[u8]) -> Option<Waiting> {
         name,
         exchange: text(exchange),
         routing_key: text(key),
-        due: Timestamp::from_micros(0),
+        due,
         message: Bytes::copy_from_slice(message),
     })
 }
@@ -232,12 +268,12 @@ mod tests {
             name: "n".to_owned(),
             exchange: "an exchange".to_owned(),
             routing_key: "a key 3 4".to_owned(),
-            due: Timestamp::from_micros(0),
+            due: Timestamp::from_micros(5_000),
             message: (&b"\x00 1 2 \xff"[..]).into(),
         };
-        assert_eq!(unpacked("n".to_owned(), &packed(&waiting)), Some(waiting));
+        assert_eq!(unpacked("n".to_owned(), waiting.due, &packed(&waiting)), Some(waiting));
         for broken in [&b""[..], b"1", b"1 2 a", b"x 1 ab"] {
-            assert_eq!(unpacked("n".to_owned(), broken), None);
+            assert_eq!(unpacked("n".to_owned(), Timestamp::from_micros(0), broken), None);
         }
     }
 }

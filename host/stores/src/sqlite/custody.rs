@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lovage_core::ports::{Clock, Custody, KeptMessages, PortError};
 use lovage_core::{
-    Due, KEPT_LOOK_MAX, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, Timestamp,
-    Waiting, read_kept,
+    Due, KEPT_LOOK_MAX, Keeping, KeptEntry, KeptFilter, KeptId, KeptPage, KeptPager, QueueName,
+    Timestamp, Waiting, read_kept,
 };
 use lovage_sqlite::Database;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS lovage_custody_kept (
     at INTEGER NOT NULL, record TEXT NOT NULL, message BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS lovage_custody_kept_digest ON lovage_custody_kept (digest);
+CREATE TABLE IF NOT EXISTS lovage_custody_queues (name TEXT PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// Most kept messages; the oldest goes first.
@@ -107,6 +108,26 @@ impl Custody for SqliteCustody {
             names.iter().try_for_each(|name| forget.execute([name]).map(|_| ()))
         };
         self.database.write("forget what waited", all).await
+    }
+
+    async fn remember(&self, queues: &[QueueName]) -> Result<(), PortError> {
+        let queues = queues.to_vec();
+        let all = move |connection: &Connection| {
+            let remember = "INSERT OR IGNORE INTO lovage_custody_queues (name) VALUES (?1)";
+            let mut remember = connection.prepare_cached(remember)?;
+            queues.iter().try_for_each(|queue| remember.execute([queue.as_str()]).map(|_| ()))
+        };
+        self.database.write("remember queues", all).await
+    }
+
+    async fn remembered(&self, most: usize) -> Result<Vec<QueueName>, PortError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let read = move |connection: &Connection| {
+            let find = "SELECT name FROM lovage_custody_queues ORDER BY name LIMIT ?1";
+            let name = |row: &Row<'_>| row.get::<_, String>(0).map(QueueName::from);
+            connection.prepare_cached(find)?.query_map([most], name)?.collect()
+        };
+        self.database.read("read which queues there were", read).await
     }
 }
 

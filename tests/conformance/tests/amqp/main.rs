@@ -5,6 +5,7 @@
 mod alone;
 mod own;
 mod rig;
+mod waits;
 
 mod classic_over_redis {
     use crate::rig::{Classic, InRedis, Rig};

@@ -174,6 +174,14 @@ impl<K: Kind, S: Store> Rig<K, S> {
         AmqpBroker::new(options, self.store.custody().await, Arc::new(MachineClock))
     }
 
+    /// A channel that shares nothing with the adapter.
+    pub(crate) async fn channel(&self) -> Channel {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&self.url, properties).await.unwrap();
+        // A channel keeps its connection open.
+        connection.create_channel().await.unwrap()
+    }
+
     async fn declared(&self, queue: &str) -> u32 {
         let mut arguments = FieldTable::default();
         for setting in K::SETTINGS.split(' ') {

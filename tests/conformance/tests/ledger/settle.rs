@@ -9,10 +9,10 @@ use lovage_conformance::broker::{now, publication};
 use lovage_conformance::ledger::{LEASE, claim, ends, key};
 use lovage_conformance::results::{record, success};
 use lovage_conformance::{LONG_LEASE, LedgerRig};
-use lovage_core::ports::{Broker, Clock, Ledger, Settle};
-use lovage_core::{Claimed, Closing, Disposal, End, Grant, State, Timestamp};
+use lovage_core::ports::{Broker, Clock, Ledger, Records as _, ResultBackend as _, Settle};
+use lovage_core::{Claimed, Closing, Disposal, End, Grant, Receipt, Recorded, State, Timestamp};
 use lovage_redis::Address;
-use lovage_stores::redis::{RedisLedger, RedisResults, RedisResultsOptions};
+use lovage_stores::redis::{RedisLedger, RedisRecords, RedisResults, RedisResultsOptions};
 use lovage_stores::sqlite::{LedgerRows, ResultRows, SqliteLedger};
 
 use crate::redis::RedisRig;
@@ -126,4 +126,52 @@ async fn whoever_lost_a_call_settles_nothing_of_it_on_sqlite() {
     drop(SqliteLedger::start(database, &rig.options(LEASE)).await.unwrap());
     one_of_two(&*broker, &settle, &rig).await;
     freed(&*broker, &settle, &rig).await;
+}
+
+/// Beside a broker that is elsewhere: what ends with its result is settled as it is recorded, what
+/// sends something is not yet, and of what was lost no result is stored.
+#[tokio::test]
+async fn ledger_and_results_in_one_redis_are_written_in_one_step() {
+    let rig = RedisRig::start().await;
+    let options = rig.options(LEASE);
+    let results = RedisResultsOptions::new(options.address.clone());
+    let records = RedisRecords::new(&options, &results).unwrap();
+    let backend = RedisResults::new(&results).unwrap();
+    let late = rig.session(LEASE).await;
+    let lost = granted(&*late, 3).await;
+    rig.advance(LEASE).await;
+    let worker = rig.session(LEASE).await;
+    granted(&*worker, 3).await;
+    let closing = |number, grant, publications| Closing {
+        receipt: Receipt(number),
+        ledger: Some(ends(grant, End::Done)),
+        results: vec![record(&format!("task {number}"), success("1"))],
+        publications,
+        chords: None,
+        disposal: Disposal::Acknowledge,
+    };
+    let batch = [
+        closing(1, granted(&*worker, 1).await, Vec::new()),
+        closing(2, granted(&*worker, 2).await, vec![publication(1, None)]),
+        closing(3, lost, Vec::new()),
+        Closing { ledger: None, ..closing(4, lost, Vec::new()) },
+    ];
+    // Repeated, it comes to the same.
+    for _ in 0..2 {
+        let answers = records.record(&batch).await;
+        let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        let written = Recorded::Written;
+        assert_eq!(answers, [written, written, Recorded::Lost, written]);
+    }
+    let mut seen = Vec::new();
+    for number in 1..=4 {
+        let is_stored = backend.load(&format!("task {number}").into()).await.unwrap().is_some();
+        let known = worker.get(&key(number)).await.unwrap();
+        let settled = match known.map(|known| known.state) {
+            Some(State::Over { settled, .. }) => Some(settled),
+            _ => None,
+        };
+        seen.push((is_stored, settled));
+    }
+    assert_eq!(seen, [(true, Some(true)), (true, Some(false)), (false, None), (true, None)]);
 }

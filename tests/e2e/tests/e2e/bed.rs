@@ -52,6 +52,8 @@ pub(crate) struct Rabbit {
     queue_type: &'static str,
     /// Whether results are replies.
     replies: bool,
+    /// Whether the store is not where results are.
+    is_apart: bool,
     /// Where everything else is instead of the Redis: a folder for one SQLite file.
     folder: Option<TempDir>,
 }
@@ -60,14 +62,23 @@ impl Place {
     pub(crate) fn rabbit(queue_type: &'static str, replies: bool) -> Self {
         let (server, store) = (rabbit_server(), RedisServer::start());
         let url = server.url();
-        let folder = None;
-        let rabbit = Rabbit { _server: server, url, store, queue_type, replies, folder };
+        let (folder, is_apart) = (None, true);
+        let rabbit = Rabbit { _server: server, url, store, queue_type, replies, is_apart, folder };
         Self::Rabbit(Box::new(rabbit))
+    }
+
+    /// RabbitMQ, with results and everything else that it does not keep in one database of a Redis.
+    pub(crate) fn rabbit_beside_one(queue_type: &'static str) -> Self {
+        let mut place = Self::rabbit(queue_type, false);
+        if let Self::Rabbit(rabbit) = &mut place {
+            rabbit.is_apart = false;
+        }
+        place
     }
 
     /// RabbitMQ, with results and everything else that it does not keep in a SQLite file.
     pub(crate) fn rabbit_beside_a_file() -> Self {
-        let mut place = Self::rabbit("classic", false);
+        let mut place = Self::rabbit_beside_one("classic");
         if let Self::Rabbit(rabbit) = &mut place {
             rabbit.folder = Some(tempfile::tempdir().expect("a folder"));
         }
@@ -122,12 +133,15 @@ impl Place {
     /// A worker that knows of the store beside its broker, if there is one.
     pub(crate) fn with_store(&self, worker: LovageCommand) -> LovageCommand {
         match self {
-            Self::Rabbit(rabbit) => worker
-                .env(
-                    "LOVAGE_LEDGER_URL",
-                    rabbit.folder.as_ref().map_or_else(|| rabbit.store.url(0), file_of_results),
-                )
-                .env("LOVAGE_TASK__DEFAULT_QUEUE_TYPE", rabbit.queue_type),
+            Self::Rabbit(rabbit) => {
+                let worker = worker.env("LOVAGE_TASK__DEFAULT_QUEUE_TYPE", rabbit.queue_type);
+                // Where results are kept the ledger is, too, if nothing else is said.
+                if rabbit.is_apart {
+                    worker.env("LOVAGE_LEDGER_URL", rabbit.store.url(0))
+                } else {
+                    worker
+                }
+            }
             Self::Redis(_) | Self::Sqlite(_) => worker,
         }
     }

@@ -21,7 +21,7 @@ fn on_sqlite_no_effect_is_lost_or_doubled_by_chaos() {
 #[test]
 fn on_rabbitmq_no_effect_is_lost_or_doubled_by_chaos_of_workers_and_broker() {
     let _machine = alone();
-    run("chaos.py", &["--smoke", "--broker", "amqp"]);
+    run("chaos.py", &["--smoke", "--broker", "amqp", "--one-database"]);
 }
 
 #[test]

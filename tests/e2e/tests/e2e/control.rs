@@ -7,12 +7,12 @@ use crate::bed::{Place, together};
 use crate::reference::celery_worker;
 
 /// The recorded conversations of one group.
-fn conversations(group: &str, arguments: &[&str]) -> u64 {
+fn conversations(place: &Place, group: &str, arguments: &[&str]) -> u64 {
     let _machine = together();
-    let place = Place::redis();
-    let _worker = LovageCommand::worker()
+    let _worker = place
+        .with_store(LovageCommand::worker())
         .args(["-b", &place.broker(), "--result-backend", &place.backend()])
-        .args(["-n", "w1@box", "-c", "8", "-Q", "celery,extra"])
+        .args(["-n", "w1@box", "-c", "16", "-Q", "celery,extra"])
         .args(arguments)
         .start_until("ready:");
     let folder = lovage_test_support::paths::repository().join("tests/vectors");
@@ -25,17 +25,29 @@ fn conversations(group: &str, arguments: &[&str]) -> u64 {
 
 #[test]
 fn a_worker_with_events_answers_as_celery_did() {
-    assert_eq!(conversations("events", &["-E", "--time-limit", "300"]), 65 - 8 - 1);
+    let arguments = ["-E", "--time-limit", "300"];
+    assert_eq!(conversations(&Place::redis(), "events", &arguments), 65 - 8 - 1);
+}
+
+#[test]
+fn over_rabbitmq_a_worker_with_events_answers_as_celery_did() {
+    let arguments = ["-E", "--time-limit", "300"];
+    let place = Place::rabbit_beside_one("classic");
+    assert_eq!(conversations(&place, "events", &arguments), 65 - 8 - 1);
 }
 
 #[test]
 fn a_worker_without_events_answers_as_celery_did() {
-    assert_eq!(conversations("plain", &[]), 4);
+    for place in [Place::redis(), Place::rabbit_beside_one("classic")] {
+        assert_eq!(conversations(&place, "plain", &[]), 4);
+    }
 }
 
 #[test]
 fn a_worker_that_follows_its_load_answers_as_celery_did() {
-    assert_eq!(conversations("auto", &["--autoscale", "3,1"]), 3);
+    for place in [Place::redis(), Place::rabbit_beside_one("classic")] {
+        assert_eq!(conversations(&place, "auto", &["--autoscale", "3,1"]), 3);
+    }
 }
 
 /// `lovage …`: its exit code and all that it prints.

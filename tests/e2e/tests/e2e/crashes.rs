@@ -171,6 +171,13 @@ fn what_has_ended_is_finished_and_not_run_again() {
 }
 
 #[test]
+fn beside_rabbitmq_what_has_ended_is_recorded_and_told_in_one_step() {
+    for failpoint in ["claimed", "ended", "settled"] {
+        row(Place::rabbit_beside_one("classic"), failpoint, CALLS, CALLS);
+    }
+}
+
+#[test]
 fn what_follows_follows_once() {
     let _machine = together();
     for failpoint in ["ended:13", "successors_published:13", "settled:13"] {
@@ -185,9 +192,11 @@ fn what_follows_follows_once() {
 fn a_retry_is_run_once_whether_its_message_left_or_not() {
     let _machine = together();
     for failpoint in ["retry_recorded:13", "retry_published:13"] {
-        let story = story(Place::redis(), failpoint, "bench.effect", r#"["retry", 0, 1]"#);
-        let seen = story.end(&json!({"SUCCESS": CALLS}));
-        assert_eq!((seen.runs, seen.sends()), (2 * CALLS, CALLS), "{failpoint}");
+        for place in [Place::redis(), Place::rabbit_beside_one("quorum")] {
+            let story = story(place, failpoint, "bench.effect", r#"["retry", 0, 1]"#);
+            let seen = story.end(&json!({"SUCCESS": CALLS}));
+            assert_eq!((seen.runs, seen.sends()), (2 * CALLS, CALLS), "{failpoint}");
+        }
     }
 }
 

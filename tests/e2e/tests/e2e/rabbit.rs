@@ -1,7 +1,7 @@
 //! The same promises over RabbitMQ: real Celery producers, classic and quorum queues, results by reply
 //! and in Redis.
 
-use lovage_test_support::{LovageCommand, Process, RabbitServer};
+use lovage_test_support::{LovageCommand, RabbitServer};
 use serde_json::json;
 
 use crate::bed::{Place, together, wait_until};
@@ -78,29 +78,6 @@ fn beside_a_celery_worker_on_a_quorum_queue_every_call_is_done_once_by_either() 
     let by_lovage = runs.lines().filter(|line| line.starts_with("run ")).count();
     assert!((1..CALLS).contains(&by_celery), "Celery did {by_celery} of {CALLS}");
     assert_eq!(by_lovage + by_celery, CALLS, "each is run once");
-}
-
-/// A worker that takes from the quorum queue `video`, which is bound to a topic exchange.
-fn video_worker(place: &Place) -> Process {
-    let queue = "video exchange=media type=topic key=video.# x-queue-type=quorum";
-    let (broker, backend) = (place.broker(), place.backend());
-    let urls = ["-b", &broker, "--result-backend", &backend, "-Q", "video"];
-    let worker = place.with_store(LovageCommand::worker().args(urls));
-    worker.env("LOVAGE_TASK__QUEUES", queue).start_until("ready:")
-}
-
-#[test]
-fn what_is_sent_by_topic_and_delayed_by_the_server_comes_and_its_result_goes_back() {
-    let _machine = together();
-    for replies in [true, false] {
-        let place = Place::rabbit("quorum", replies);
-        let _worker = video_worker(&place);
-        assert_eq!(place.script("rabbit.py", &["topic", "video.new"]), json!({"value": 5}));
-        let seen = place.script("rabbit.py", &["delayed", "video.old", "2"]);
-        assert_eq!((&seen["value"], &seen["rested"]), (&json!(5), &json!(1)), "{seen}");
-        let seconds = seen["seconds"].as_f64().expect("a number");
-        assert!((2.0..10.0).contains(&seconds), "{seen}");
-    }
 }
 
 #[test]
@@ -184,5 +161,11 @@ fn the_doctor_asks_the_management_api_for_what_the_protocol_does_not_tell() {
     ] {
         assert!(told.contains(expected), "{expected}: {told}");
     }
+    assert!(told.contains("rabbitmq 3.") || told.contains("rabbitmq 4."), "{told}");
     assert!(!told.contains("fail  broker"), "{told}");
+    server.control(&["set_vm_memory_high_watermark", "0.000001"]);
+    wait_until("the alarm", || {
+        told = run("doctor").finish().1;
+        told.contains("has run out of memory") && told.contains("an alarm keeps publishers waiting")
+    });
 }
