@@ -193,6 +193,13 @@ impl FairShare {
         }
     }
 
+    /// Sets how many calls a tenant may have in work here at once.
+    pub fn cap(&mut self, tenant: usize, running_max: usize) {
+        if let Some(account) = self.accounts.get_mut(tenant) {
+            account.running_max = running_max;
+        }
+    }
+
     /// Calls that a tenant has in work here.
     pub fn running(&self, tenant: usize) -> usize {
         self.accounts.get(tenant).map_or(0, |account| account.running)

@@ -39,6 +39,7 @@ mod key;
 mod ledger;
 mod limits;
 mod manifest;
+mod metering;
 mod module;
 mod outbox;
 mod report;
@@ -72,6 +73,7 @@ pub use ledger::{
 };
 pub use limits::Limits;
 pub use manifest::{Idempotency, LimitRequest, Manifest, ManifestError, REUSE_MAX, TaskSpec};
+pub use metering::{Allowance, Spent, TenantMeter};
 pub use module::{Module, Percentage, PercentageError};
 pub use outbox::{OutboxCall, OutboxItem, outbox_caller, outbox_task_id};
 pub use report::{Death, Failure, LogLevel, LogLine, Outcome, Report, Usage};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use lovage_api::Cancel;
+use lovage_core::TenantMeter;
 use lovage_core::ports::{Broker, Clock, Fanout, KeptMessages, ResultBackend, SharedRates};
 use lovage_executors::Executors;
 use lovage_worker::{
@@ -31,6 +32,7 @@ pub(crate) struct OperatingPorts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fanout: Option<Arc<dyn Fanout>>,
     pub(crate) shared_rates: Option<Arc<dyn SharedRates>>,
+    pub(crate) meter: Arc<dyn TenantMeter>,
     /// Calls that there is room for at most.
     pub(crate) slots_max: usize,
     pub(crate) shutdown: Shutdown,
@@ -60,6 +62,7 @@ impl Operating {
             queues: config.queues.clone(),
             rates: config.operations.rates.clone(),
             shared_rates: ports.shared_rates,
+            meter: Some(ports.meter),
         };
         let operations = Arc::new(Operations::new(settings));
         let events = Arc::new(Events::new(

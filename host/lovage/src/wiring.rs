@@ -121,6 +121,7 @@ pub(crate) async fn wire(
             clock: Arc::clone(&clock),
             fanout: fanout(config)?,
             shared_rates: beside::shared_rates(config)?,
+            meter: beside::meter(config)?,
             slots_max: slots + SPARE_SLOTS * config.executors,
             shutdown: shutdown.clone(),
         },

@@ -13,6 +13,7 @@ use crate::arrivals::join_new_queues;
 use crate::backoff::Backoff;
 use crate::operations::Slots;
 use crate::pipeline::Pipeline;
+use crate::quotas::keep_quotas;
 use crate::shares::Plan;
 
 /// How long one look for work waits. It bounds how long a stop takes to be noticed while idle.
@@ -36,9 +37,12 @@ impl Consumer<'_> {
         let Pipeline { tenants, operations, .. } = &*self.pipeline;
         let joining =
             self.joins_tenants.then(|| join_new_queues(self.broker, tenants, &operations.sources));
+        let meter = operations.meter.as_deref();
+        let metering = meter.map(|meter| keep_quotas(meter, &self.pipeline.shares));
         tokio::select! {
             () = self.take_until(stop) => {}
             Some(never) = OptionFuture::from(joining) => match never {},
+            Some(never) = OptionFuture::from(metering) => match never {},
         }
     }
 

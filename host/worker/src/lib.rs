@@ -32,6 +32,7 @@ mod operations;
 mod outbound;
 mod pipeline;
 mod replies;
+mod quotas;
 mod restraint;
 mod running;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use operations::{
 };
 pub use outbound::HttpSettings;
 pub use replies::Replies;
+pub use quotas::LocalMeter;
 pub use schemas::{SchemaError, check_schema};
 pub use services::Services;
 pub use unpark::unpark;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_core::fair::{Bid, FairShare, Tariff};
 use lovage_core::ports::{Demand, Share};
-use lovage_core::{Delivery, QueueName, QueueSource, Receipt, TenantId, Tenants, Usage};
+use lovage_core::{
+    Allowance, Delivery, QueueName, QueueSource, Receipt, Spent, TenantId, Tenants, Usage,
+};
 use tokio::sync::Notify;
 
 use crate::consumer::BATCH_MAX;
@@ -23,6 +25,8 @@ pub(crate) struct Shares {
     state: Mutex<State>,
     /// Told when a call has ended: a plan may come out otherwise.
     pub(crate) changed: Notify,
+    /// Told when a tenant that had no calls has some: its quotas are to be asked for.
+    pub(crate) spending: Notify,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,15 @@ struct State {
     tenants: Arc<Tenants>,
     begun: HashMap<Receipt, Begun>,
     bytes: u64,
+    /// What tenants used that have calls, since it was told last.
+    spending: HashMap<usize, Spending>,
+}
+
+/// What a tenant's calls used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spending {
+    begun: u64,
+    fuel: u64,
 }
 
 /// A call that has begun, and what is known of its cost.
@@ -76,8 +89,9 @@ impl Shares {
             tenants: Arc::default(),
             begun: HashMap::new(),
             bytes: 0,
+            spending: HashMap::new(),
         };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), changed: Notify::new(), spending: Notify::new() }
     }
 
     /// Takes note of who the tenants are now, and of the queues that are taken from.
@@ -124,6 +138,10 @@ impl Shares {
             let begun = Begun { tenant, charged_ns, bytes, usage: Usage::default() };
             state.begun.insert(delivery.receipt, begun);
             state.bytes += bytes;
+            state.spending.entry(tenant).or_default().begun += 1;
+        }
+        if !deliveries.is_empty() {
+            self.spending.notify_one();
         }
         state.fair.took(plan.total, &plan.bids, &counts);
         deliveries.is_empty() && !state.fair.is_owed(free)
@@ -131,10 +149,63 @@ impl Shares {
 
     /// Notes what an attempt used. A call that is run twice pays for both.
     pub(crate) fn used(&self, receipt: Receipt, usage: &Usage) {
-        if let Some(begun) = self.state().begun.get_mut(&receipt) {
+        let mut state = self.state();
+        let State { begun, spending, .. } = &mut *state;
+        if let Some(begun) = begun.get_mut(&receipt) {
             begun.usage.fuel = begun.usage.fuel.saturating_add(usage.fuel);
             begun.usage.cpu += usage.cpu;
             begun.usage.wall += usage.wall;
+            let spending = spending.entry(begun.tenant).or_default();
+            spending.fuel = spending.fuel.saturating_add(usage.fuel);
+        }
+    }
+
+    /// Takes what the tenants that have quotas and calls have used since the last time, each with
+    /// its number.
+    pub(crate) fn spent(&self) -> Vec<(usize, Spent)> {
+        let mut state = self.state();
+        let State { fair, numbers, tenants, spending, .. } = &mut *state;
+        let mut spent = Vec::new();
+        for tenant in tenants.all() {
+            let Some(number) = numbers.get(&tenant.id).copied() else { continue };
+            let Some(used) = spending.get_mut(&number) else { continue };
+            if tenant.quotas.is_running_unlimited() {
+                spending.remove(&number);
+                continue;
+            }
+            let Spending { begun, fuel } = std::mem::take(used);
+            let (running, quotas) = (count(fair.running(number)), tenant.quotas);
+            spent.push((number, Spent { tenant: tenant.id.clone(), quotas, begun, fuel, running }));
+        }
+        spent
+    }
+
+    /// Heeds what tenants may do next. Who has nothing running and all that a second gives it is not
+    /// asked for until it has calls again.
+    pub(crate) fn allow(&self, numbers: &[usize], spent: &[Spent], allowances: &[Allowance]) {
+        let mut state = self.state();
+        let State { fair, spending, .. } = &mut *state;
+        for ((number, spent), allowed) in numbers.iter().zip(spent).zip(allowances) {
+            let used = spending.get(number).copied().unwrap_or_default();
+            let begin = allowed.begin.saturating_sub(used.begun);
+            fair.allow(*number, usize::try_from(begin).unwrap_or(usize::MAX));
+            fair.cap(*number, usize::try_from(allowed.running).unwrap_or(usize::MAX));
+            let is_quiet = used.begun == 0 && used.fuel == 0 && spent.running == 0;
+            if is_quiet && allowed.begin >= u64::from(spent.quotas.rate_per_s) {
+                spending.remove(number);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Takes back what could not be told: it is told the next time.
+    pub(crate) fn unspent(&self, numbers: &[usize], spent: &[Spent]) {
+        let mut state = self.state();
+        for (number, spent) in numbers.iter().zip(spent) {
+            let used = state.spending.entry(*number).or_default();
+            used.begun += spent.begun;
+            used.fuel = used.fuel.saturating_add(spent.fuel);
         }
     }
 
@@ -206,7 +277,9 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use lovage_core::{Delivery, Message, QueueSource, Receipt, Tenant, Tenants, Usage};
+    use lovage_core::{
+        Allowance, Delivery, Message, QueueSource, Receipt, Spent, Tenant, Tenants, Usage,
+    };
 
     use super::{Plan, Shares};
 
@@ -267,6 +340,33 @@ mod tests {
             assert_eq!((plan.total, plan.shares.len()), (256, 2));
             assert!(!shares.took(&plan, &[delivery("a", 1)], 4_999));
         }
+    }
+
+    #[test]
+    fn what_tenants_use_is_told_once_and_what_they_may_is_heeded() {
+        let shares = Shares::new(2);
+        shares.meet(&tenants(&[("a", "a"), ("b", "b")]), sources(&["a", "b"]));
+        assert!(shares.spent().is_empty(), "nobody has calls");
+        let (plan, _) = asked(&shares, 16);
+        shares.took(&plan, &[delivery("a", 1), delivery("a", 2)], 14);
+        shares.used(Receipt(1), &Usage { fuel: 7, ..Usage::default() });
+        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
+        let told = |spent: &[Spent]| -> Vec<_> {
+            spent.iter().map(|it| (it.tenant.to_string(), it.begun, it.fuel, it.running)).collect()
+        };
+        assert_eq!(told(&spent), [("a".to_owned(), 2, 7, 2)]);
+        shares.unspent(&numbers, &spent);
+        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
+        assert_eq!(told(&spent), [("a".to_owned(), 2, 7, 2)], "it was not heard");
+        shares.allow(&numbers, &spent, &[Allowance { begin: 0, running: 9 }]);
+        assert_eq!(asked(&shares, 16).1, ["[\"b\"]"], "a may begin nothing now");
+        shares.ended(Receipt(1));
+        shares.ended(Receipt(2));
+        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
+        assert_eq!(told(&spent), [("a".to_owned(), 0, 0, 0)]);
+        shares.allow(&numbers, &spent, &[Allowance { begin: 1_000, running: 9 }]);
+        assert_eq!(asked(&shares, 16).1.len(), 2);
+        assert!(shares.spent().is_empty(), "it is quiet, and owes nothing");
     }
 
     #[test]

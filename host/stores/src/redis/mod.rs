@@ -11,6 +11,7 @@ mod chords;
 mod custody;
 mod guarded;
 mod ledger;
+mod meter;
 mod rates;
 mod records;
 
@@ -27,6 +28,7 @@ use lovage_redis::{
 pub use chords::RedisChords;
 pub use custody::{RedisCustody, RedisCustodyOptions};
 pub use ledger::{Durability, RedisLedger, RedisLedgerOptions};
+pub use meter::RedisMeter;
 pub use rates::RedisRates;
 pub use records::RedisRecords;
 

@@ -15,7 +15,7 @@ mod time_limits;
 use std::sync::Arc;
 
 use lovage_core::ports::SharedRates;
-use lovage_core::{Invocation, Limits, QueueName, TaskName, Timestamp};
+use lovage_core::{Invocation, Limits, QueueName, TaskName, TenantMeter, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 pub use rate::{Rate, RateError};
@@ -42,6 +42,8 @@ pub struct Operations {
     pub slots: Arc<Slots>,
     /// From which queues calls are taken.
     pub sources: Sources,
+    /// What counts tenants' use, over all workers.
+    pub(crate) meter: Option<Arc<dyn TenantMeter>>,
     /// Set when the worker takes nothing more.
     pub(crate) stopping: CancellationToken,
 }
@@ -58,6 +60,8 @@ pub struct OperationSettings {
     pub rates: RateSettings,
     /// Where limits are that all workers share.
     pub shared_rates: Option<Arc<dyn SharedRates>>,
+    /// What counts tenants' use, over all workers; nobody does, without.
+    pub meter: Option<Arc<dyn TenantMeter>>,
 }
 
 impl Operations {
@@ -73,6 +77,7 @@ impl Operations {
             time_limits: TimeLimits::default(),
             slots,
             sources: Sources::new(settings.queues),
+            meter: settings.meter,
             stopping,
         }
     }

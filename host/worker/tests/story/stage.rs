@@ -118,6 +118,7 @@ impl Stage {
                 queues: vec!["celery".into()],
                 rates: RateSettings::default(),
                 shared_rates: None,
+                meter: None,
             })),
         };
         let options = Options {

@@ -11,6 +11,7 @@ mod audit;
 mod http;
 mod matrix;
 mod modules;
+mod quotas;
 mod server;
 mod story;
 mod tasks;
