@@ -67,6 +67,10 @@ pub trait ModuleStore: Send + Sync {
     /// Returns when something may have changed since this returned last, or when `longest` is over.
     /// Asked by one worker, which looks at all after each time.
     async fn changed(&self, longest: Duration);
+
+    /// Whether something has changed since this or [`changed`](Self::changed) said so last. Asked by the
+    /// same worker, ten times a second at most.
+    async fn is_changed(&self) -> bool;
 }
 
 /// A file that is gone when this is dropped, unless it was kept.

@@ -177,11 +177,10 @@ impl FairShare {
         self.accounts.len() - 1
     }
 
-    /// Changes what a tenant is due. One that is gone may have nothing running.
-    pub fn change(&mut self, tenant: usize, weight: u32, running_max: usize) {
+    /// Changes what a tenant is due.
+    pub fn change(&mut self, tenant: usize, weight: u32) {
         if let Some(account) = self.accounts.get_mut(tenant) {
             account.weight = i64::from(weight.max(1));
-            account.running_max = running_max;
             account.pay(0);
         }
     }

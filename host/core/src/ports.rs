@@ -345,6 +345,7 @@ pub struct Resolved {
 }
 
 /// Which module implements which task. Asked once a message, so it answers from memory.
+#[async_trait]
 pub trait Registry: Send + Sync {
     /// The module that implements a tenant's task for this call, if one does. The same call is
     /// answered alike for as long as the tenant's channels stay as they are.
@@ -352,6 +353,11 @@ pub trait Registry: Send + Sync {
 
     /// Counts changes: as long as it stays the same, what nobody knew nobody knows now.
     fn generation(&self) -> u64;
+
+    /// Returns when everything answers that was pushed before this was called, or cannot. Called for
+    /// a call that nobody knows, before it is given up; many may ask at once, and cost one look. Where
+    /// nobody pushes there is nothing to wait for.
+    async fn refresh(&self) {}
 }
 
 /// Where guests run.

@@ -62,7 +62,7 @@ impl Operating {
             queues: config.queues.clone(),
             rates: config.operations.rates.clone(),
             shared_rates: ports.shared_rates,
-            meter: Some(ports.meter),
+            meter: ports.meter,
         };
         let operations = Arc::new(Operations::new(settings));
         let events = Arc::new(Events::new(

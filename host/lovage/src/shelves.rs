@@ -6,22 +6,30 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use lovage_api::Placement;
 use lovage_core::admin_ports::{InspectError, Inspector, ModuleStore, Records};
-use lovage_core::ports::Clock as _;
+use lovage_core::ports::{Clock as _, Registry, Resolved};
 use lovage_core::{
-    AuditEntry, Digest, Module, ModuleName, Percentage, Shelf, Shelved, TenantId, TenantTable,
-    Tenants,
+    AuditEntry, Digest, Module, ModuleName, Percentage, Shelf, Shelved, TaskId, TaskName, TenantId,
+    TenantTable, Tenants,
 };
 use lovage_worker::{Modules, Route};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::wiring::SystemClock;
+
+/// Between two looks for calls that nobody knows, however many there are.
+const PACE: Duration = Duration::from_millis(100);
+
+/// How long such a call may wait for what was pushed to be loaded.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a change may go unseen where its mark is, as on some shared folders.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -31,6 +39,43 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(crate) struct Placed {
     revisions: watch::Sender<HashMap<TenantId, u64>>,
     look: Notify,
+    /// Calls that nobody knew, counted; and how many of these were looked for.
+    unknown: AtomicU64,
+    looked_for: watch::Sender<u64>,
+    ask: Notify,
+}
+
+impl Placed {
+    /// Has it looked at now, once for all who ask meanwhile, and waits for the end of that.
+    async fn refresh(&self) {
+        let mut looked_for = self.looked_for.subscribe();
+        let number = self.unknown.fetch_add(1, Ordering::AcqRel) + 1;
+        self.ask.notify_one();
+        // What takes longer is parked, and runs when it is there.
+        let looked = looked_for.wait_for(|looked_for| *looked_for >= number);
+        let _ = tokio::time::timeout(PATIENCE, looked).await;
+    }
+}
+
+/// The tasks of a worker whose modules are uploaded.
+pub(crate) struct Uploaded {
+    pub(crate) modules: Arc<Modules>,
+    pub(crate) placed: Arc<Placed>,
+}
+
+#[async_trait]
+impl Registry for Uploaded {
+    fn resolve(&self, tenant: &TenantId, task: &TaskName, call: &TaskId) -> Option<Resolved> {
+        self.modules.resolve(tenant, task, call)
+    }
+
+    fn generation(&self) -> u64 {
+        self.modules.generation()
+    }
+
+    async fn refresh(&self) {
+        self.placed.refresh().await;
+    }
 }
 
 #[async_trait]
@@ -118,14 +163,28 @@ impl Shelves {
 
     /// Looks again and again.
     pub(crate) async fn watch(mut self) {
+        let placed = Arc::clone(&self.told_placed);
+        let (mut is_well, mut next) = (true, Instant::now());
         loop {
-            tokio::select! {
-                () = self.store.changed(LONGEST) => {}
-                () = self.told_placed.look.notified() => {}
+            let asked = async {
+                placed.ask.notified().await;
+                tokio::time::sleep_until(next).await;
+            };
+            let is_asked = tokio::select! {
+                () = self.store.changed(LONGEST) => false,
+                () = placed.look.notified() => false,
+                () = asked => true,
+            };
+            let unknown = placed.unknown.load(Ordering::Acquire);
+            if !is_asked || !is_well || self.store.is_changed().await {
+                let looked = self.look().await;
+                is_well = looked.is_ok();
+                if let Err(error) = looked {
+                    warn!(error = format!("{error:#}"), "Cannot look at the registry");
+                }
             }
-            if let Err(error) = self.look().await {
-                warn!(error = format!("{error:#}"), "Cannot look at the registry");
-            }
+            placed.looked_for.send_replace(unknown);
+            next = Instant::now() + PACE;
         }
     }
 

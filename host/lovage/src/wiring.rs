@@ -127,21 +127,22 @@ pub(crate) async fn wire(
         },
     );
     let observers = operating.observers(observer);
+    let sandbox = Arc::clone(&executors) as _;
+    let library = Library::open(config, &compiler, &sandbox).await?;
     let ports = Ports {
         broker,
         settle,
         chords,
         ledger,
-        sandbox: Arc::clone(&executors) as _,
+        sandbox,
         services,
-        registry: Arc::clone(&modules) as _,
+        registry: library::registry(library.as_ref(), &modules),
         tenants: Arc::clone(&tenants),
         clock,
         observers,
         operations: operating.operations(),
     };
     let options = worker_options(config, chords_are_counted);
-    let library = Library::open(config, &compiler, &ports.sandbox).await?;
     Ok(Wired {
         ports,
         options,

@@ -64,10 +64,23 @@ fn spec(name: &TaskName) -> TaskSpec {
 }
 
 impl Pipeline {
-    /// What a call's task is resolved to: a module's, or one of Celery's own.
-    pub(crate) fn resolve(&self, tenant: &TenantId, invocation: &Invocation) -> Option<Resolved> {
+    /// What a call's task is resolved to: a module's, or one of Celery's own. One that nobody knows may
+    /// be of a module that was pushed a moment ago.
+    pub(crate) async fn resolve(
+        &self,
+        tenant: &TenantId,
+        invocation: &Invocation,
+    ) -> Option<Resolved> {
         let Invocation { task, id, .. } = invocation;
-        self.registry.resolve(tenant, task, id).or_else(|| self.builtins.resolve(task))
+        let known = || {
+            let module = self.registry.resolve(tenant, task, id);
+            module.or_else(|| self.builtins.resolve(task))
+        };
+        if let Some(resolved) = known() {
+            return Some(resolved);
+        }
+        self.registry.refresh().await;
+        known()
     }
 
     /// Runs one of Celery's own tasks.

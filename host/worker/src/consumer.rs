@@ -37,12 +37,11 @@ impl Consumer<'_> {
         let Pipeline { tenants, operations, .. } = &*self.pipeline;
         let joining =
             self.joins_tenants.then(|| join_new_queues(self.broker, tenants, &operations.sources));
-        let meter = operations.meter.as_deref();
-        let metering = meter.map(|meter| keep_quotas(meter, &self.pipeline.shares));
+        let metering = keep_quotas(&*operations.meter, &self.pipeline.shares);
         tokio::select! {
             () = self.take_until(stop) => {}
             Some(never) = OptionFuture::from(joining) => match never {},
-            Some(never) = OptionFuture::from(metering) => match never {},
+            never = metering => match never {},
         }
     }
 

@@ -69,7 +69,7 @@ impl Pipeline {
         let now = self.clock.now();
         let revoked = self.greet(&invocation, now);
         let tenant = self.tenants.owner(invocation.queue());
-        let resolved = self.resolve(&tenant.id, &invocation);
+        let resolved = self.resolve(&tenant.id, &invocation).await;
         let operator = self.operations.limits(&invocation.task, &self.limits);
         let terms = Terms { operator, schemas: &self.schemas, revoked, now };
         let job = match admit(invocation, resolved, tenant, terms) {

@@ -16,15 +16,19 @@ use crate::shares::Shares;
 /// Between two times that use is told.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Tells the meter what tenants use and heeds what it allows. Never ends by itself; it sleeps while no
-/// tenant that has quotas has any calls.
+/// The same while there is none, where tenants have quotas: others are to know that this worker may
+/// begin something.
+const IDLE_ROUND: Duration = Duration::from_secs(1);
+
+/// Tells the meter what tenants use and heeds what it allows. Never ends by itself.
 pub(crate) async fn keep_quotas(meter: &dyn TenantMeter, shares: &Shares) -> Infallible {
     let mut is_well = true;
     loop {
         let told = shares.spent();
-        if told.is_empty() {
+        if told.is_empty() && !shares.is_metered() {
             shares.spending.notified().await;
         } else {
+            let is_idle = told.is_empty();
             let (numbers, spent): (Vec<usize>, Vec<Spent>) = told.into_iter().unzip();
             match meter.spend(&spent).await {
                 Ok(allowances) => {
@@ -38,6 +42,10 @@ pub(crate) async fn keep_quotas(meter: &dyn TenantMeter, shares: &Shares) -> Inf
                     }
                     shares.unspent(&numbers, &spent);
                 }
+            }
+            if is_idle {
+                let _ = tokio::time::timeout(IDLE_ROUND, shares.spending.notified()).await;
+                continue;
             }
         }
         tokio::time::sleep(ROUND).await;
@@ -102,7 +110,7 @@ mod tests {
 
     fn spent(begun: u64, fuel: u64) -> Spent {
         let quotas = Quotas { rate_per_s: 10, fuel_per_minute: 600, ..Quotas::default() };
-        Spent { tenant: "acme".parse().unwrap(), quotas, begun, fuel, running: 0 }
+        Spent { tenant: "acme".parse().unwrap(), quotas, begun, fuel, running: 0, waits: false }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,17 +4,20 @@
 //! and what a call used is noted when it is known. A worker that has the default tenant alone never
 //! comes here.
 
+mod metered;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_core::fair::{Bid, FairShare, Tariff};
 use lovage_core::ports::{Demand, Share};
 use lovage_core::{
-    Allowance, Delivery, QueueName, QueueSource, Receipt, Spent, TenantId, Tenants, Usage,
+    Allowance, Delivery, QueueName, QueueSource, Quotas, Receipt, TenantId, Tenants, Usage,
 };
 use tokio::sync::Notify;
 
 use crate::consumer::BATCH_MAX;
+use metered::Spending;
 
 /// Bytes of messages that may be in work; the last one taken may exceed it.
 const BYTES_MAX: u64 = 256 << 20;
@@ -34,8 +37,8 @@ struct State {
     fair: FairShare,
     tariff: Tariff,
     numbers: HashMap<TenantId, usize>,
-    /// The queues of each tenant, by its number.
-    queues: Vec<Arc<[QueueName]>>,
+    /// What each tenant has here, by its number.
+    places: Vec<Place>,
     sources: Arc<[QueueSource]>,
     tenants: Arc<Tenants>,
     begun: HashMap<Receipt, Begun>,
@@ -44,11 +47,11 @@ struct State {
     spending: HashMap<usize, Spending>,
 }
 
-/// What a tenant's calls used.
-#[derive(Debug, Clone, Copy, Default)]
-struct Spending {
-    begun: u64,
-    fuel: u64,
+/// What a tenant has on this worker.
+#[derive(Debug)]
+struct Place {
+    queues: Arc<[QueueName]>,
+    quotas: Quotas,
 }
 
 /// A call that has begun, and what is known of its cost.
@@ -84,7 +87,7 @@ impl Shares {
             fair: FairShare::new(1),
             tariff: Tariff { cores: count(cores), slots: 1 },
             numbers: HashMap::new(),
-            queues: Vec::new(),
+            places: Vec::new(),
             sources: Arc::default(),
             tenants: Arc::default(),
             begun: HashMap::new(),
@@ -113,7 +116,8 @@ impl Shares {
         plan.bytes = BYTES_MAX.saturating_sub(state.bytes);
         plan.shares.clear();
         let share = |bid: &Bid| {
-            let queues = state.queues.get(bid.tenant).map(Arc::clone).unwrap_or_default();
+            let place = state.places.get(bid.tenant);
+            let queues = place.map(|place| Arc::clone(&place.queues)).unwrap_or_default();
             Share { queues, most: bid.most }
         };
         plan.shares.extend(plan.bids.iter().map(share));
@@ -123,7 +127,7 @@ impl Shares {
     /// round.
     pub(crate) fn took(&self, plan: &Plan, deliveries: &[Delivery], free: usize) -> bool {
         let mut state = self.state();
-        let mut counts = vec![0; plan.bids.len()];
+        let (mut counts, mut is_spending) = (vec![0; plan.bids.len()], false);
         let places: HashMap<usize, usize> =
             plan.bids.iter().enumerate().map(|(place, bid)| (bid.tenant, place)).collect();
         for delivery in deliveries {
@@ -138,9 +142,12 @@ impl Shares {
             let begun = Begun { tenant, charged_ns, bytes, usage: Usage::default() };
             state.begun.insert(delivery.receipt, begun);
             state.bytes += bytes;
-            state.spending.entry(tenant).or_default().begun += 1;
+            if state.is_metered(tenant) {
+                state.spending.entry(tenant).or_default().begun += 1;
+                is_spending = true;
+            }
         }
-        if !deliveries.is_empty() {
+        if is_spending {
             self.spending.notify_one();
         }
         state.fair.took(plan.total, &plan.bids, &counts);
@@ -155,57 +162,10 @@ impl Shares {
             begun.usage.fuel = begun.usage.fuel.saturating_add(usage.fuel);
             begun.usage.cpu += usage.cpu;
             begun.usage.wall += usage.wall;
-            let spending = spending.entry(begun.tenant).or_default();
-            spending.fuel = spending.fuel.saturating_add(usage.fuel);
-        }
-    }
-
-    /// Takes what the tenants that have quotas and calls have used since the last time, each with
-    /// its number.
-    pub(crate) fn spent(&self) -> Vec<(usize, Spent)> {
-        let mut state = self.state();
-        let State { fair, numbers, tenants, spending, .. } = &mut *state;
-        let mut spent = Vec::new();
-        for tenant in tenants.all() {
-            let Some(number) = numbers.get(&tenant.id).copied() else { continue };
-            let Some(used) = spending.get_mut(&number) else { continue };
-            if tenant.quotas.is_running_unlimited() {
-                spending.remove(&number);
-                continue;
+            // Who began a call is told of until it has nothing running.
+            if let Some(spending) = spending.get_mut(&begun.tenant) {
+                spending.fuel = spending.fuel.saturating_add(usage.fuel);
             }
-            let Spending { begun, fuel } = std::mem::take(used);
-            let (running, quotas) = (count(fair.running(number)), tenant.quotas);
-            spent.push((number, Spent { tenant: tenant.id.clone(), quotas, begun, fuel, running }));
-        }
-        spent
-    }
-
-    /// Heeds what tenants may do next. Who has nothing running and all that a second gives it is not
-    /// asked for until it has calls again.
-    pub(crate) fn allow(&self, numbers: &[usize], spent: &[Spent], allowances: &[Allowance]) {
-        let mut state = self.state();
-        let State { fair, spending, .. } = &mut *state;
-        for ((number, spent), allowed) in numbers.iter().zip(spent).zip(allowances) {
-            let used = spending.get(number).copied().unwrap_or_default();
-            let begin = allowed.begin.saturating_sub(used.begun);
-            fair.allow(*number, usize::try_from(begin).unwrap_or(usize::MAX));
-            fair.cap(*number, usize::try_from(allowed.running).unwrap_or(usize::MAX));
-            let is_quiet = used.begun == 0 && used.fuel == 0 && spent.running == 0;
-            if is_quiet && allowed.begin >= u64::from(spent.quotas.rate_per_s) {
-                spending.remove(number);
-            }
-        }
-        drop(state);
-        self.changed.notify_one();
-    }
-
-    /// Takes back what could not be told: it is told the next time.
-    pub(crate) fn unspent(&self, numbers: &[usize], spent: &[Spent]) {
-        let mut state = self.state();
-        for (number, spent) in numbers.iter().zip(spent) {
-            let used = state.spending.entry(*number).or_default();
-            used.begun += spent.begun;
-            used.fuel = used.fuel.saturating_add(spent.fuel);
         }
     }
 
@@ -231,40 +191,57 @@ impl State {
         self.numbers.get(&self.tenants.owner(queue).id).copied()
     }
 
+    /// Whether a tenant's use is bounded.
+    fn is_metered(&self, tenant: usize) -> bool {
+        self.places.get(tenant).is_some_and(|place| !place.quotas.is_running_unlimited())
+    }
+
     /// Gives each tenant what is its own. One that is gone keeps its number, and nothing is asked of
     /// it.
     fn arrange(&mut self) {
-        let Self { fair, numbers, queues, sources, tenants, .. } = self;
-        queues.fill(Arc::default());
-        for (id, number) in numbers.iter().filter(|(id, _)| tenants.get(id).is_none()) {
-            tracing::debug!(tenant.id = %id, "A tenant is gone");
-            fair.change(*number, 1, 0);
-        }
-        for tenant in tenants.all() {
-            let running = usize::try_from(tenant.quotas.running).unwrap_or(usize::MAX);
-            if let Some(number) = numbers.get(&tenant.id) {
-                fair.change(*number, tenant.weight, running);
-            } else {
-                numbers.insert(tenant.id.clone(), fair.enter(tenant.weight, running));
-                queues.push(Arc::default());
-            }
-        }
+        self.enter_all();
+        let Self { fair, numbers, places, sources, tenants, .. } = self;
         let mut owned: HashMap<usize, Vec<QueueName>> = HashMap::new();
         for QueueSource { queue, .. } in sources.iter() {
             if let Some(number) = numbers.get(&tenants.owner(queue).id) {
                 owned.entry(*number).or_default().push(queue.clone());
             }
         }
-        for (number, own) in owned {
-            if let Some(queues) = queues.get_mut(number) {
-                *queues = own.into();
+        for (number, place) in places.iter_mut().enumerate() {
+            let had_any = !place.queues.is_empty();
+            place.queues = owned.remove(&number).unwrap_or_default().into();
+            if place.queues.is_empty() {
+                // Nothing is to be asked for.
+                allow(fair, number, Allowance { begin: 0, running: 0 });
+            } else if !had_any {
+                allow(fair, number, Allowance::unasked(&place.quotas));
             }
         }
-        // Who has no queue here has nothing to be asked for.
-        for (number, queues) in queues.iter().enumerate() {
-            fair.allow(number, if queues.is_empty() { 0 } else { usize::MAX });
+    }
+
+    /// Gives every tenant a number, and its weight. Whoever's quotas have changed begins anew.
+    fn enter_all(&mut self) {
+        let Self { fair, numbers, places, tenants, spending, .. } = self;
+        for tenant in tenants.all() {
+            let quotas = tenant.quotas;
+            let Some(number) = numbers.get(&tenant.id).copied() else {
+                numbers.insert(tenant.id.clone(), fair.enter(tenant.weight, 0));
+                places.push(Place { queues: Arc::default(), quotas });
+                continue;
+            };
+            fair.change(number, tenant.weight);
+            if let Some(place) = places.get_mut(number).filter(|place| place.quotas != quotas) {
+                *place = Place { queues: Arc::default(), quotas };
+                spending.remove(&number);
+            }
         }
     }
+}
+
+/// Sets what a tenant may do next.
+fn allow(fair: &mut FairShare, number: usize, allowed: Allowance) {
+    fair.allow(number, usize::try_from(allowed.begin).unwrap_or(usize::MAX));
+    fair.cap(number, usize::try_from(allowed.running).unwrap_or(usize::MAX));
 }
 
 fn count(number: usize) -> u32 {
@@ -277,13 +254,11 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use lovage_core::{
-        Allowance, Delivery, Message, QueueSource, Receipt, Spent, Tenant, Tenants, Usage,
-    };
+    use lovage_core::{Delivery, Message, QueueSource, Receipt, Tenant, Tenants, Usage};
 
     use super::{Plan, Shares};
 
-    fn tenants(queues: &[(&str, &str)]) -> Arc<Tenants> {
+    pub(super) fn tenants(queues: &[(&str, &str)]) -> Arc<Tenants> {
         let tenant = |(id, queues): &(&str, &str)| Tenant {
             queues: vec![queues.parse().unwrap()],
             ..Tenant::new(id.parse().unwrap())
@@ -291,11 +266,11 @@ mod tests {
         Arc::new(Tenants::new(queues.iter().map(tenant)).unwrap())
     }
 
-    fn sources(queues: &[&str]) -> Arc<[QueueSource]> {
+    pub(super) fn sources(queues: &[&str]) -> Arc<[QueueSource]> {
         queues.iter().map(|queue| QueueSource::named((*queue).into())).collect()
     }
 
-    fn delivery(queue: &str, receipt: u64) -> Delivery {
+    pub(super) fn delivery(queue: &str, receipt: u64) -> Delivery {
         Delivery {
             queue: queue.into(),
             receipt: Receipt(receipt),
@@ -305,7 +280,7 @@ mod tests {
         }
     }
 
-    fn asked(shares: &Shares, free: usize) -> (Plan, Vec<String>) {
+    pub(super) fn asked(shares: &Shares, free: usize) -> (Plan, Vec<String>) {
         let mut plan = Plan::default();
         shares.plan(free, 16, &mut plan);
         let queues = plan.shares.iter().map(|share| format!("{:?}", share.queues)).collect();
@@ -340,33 +315,6 @@ mod tests {
             assert_eq!((plan.total, plan.shares.len()), (256, 2));
             assert!(!shares.took(&plan, &[delivery("a", 1)], 4_999));
         }
-    }
-
-    #[test]
-    fn what_tenants_use_is_told_once_and_what_they_may_is_heeded() {
-        let shares = Shares::new(2);
-        shares.meet(&tenants(&[("a", "a"), ("b", "b")]), sources(&["a", "b"]));
-        assert!(shares.spent().is_empty(), "nobody has calls");
-        let (plan, _) = asked(&shares, 16);
-        shares.took(&plan, &[delivery("a", 1), delivery("a", 2)], 14);
-        shares.used(Receipt(1), &Usage { fuel: 7, ..Usage::default() });
-        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
-        let told = |spent: &[Spent]| -> Vec<_> {
-            spent.iter().map(|it| (it.tenant.to_string(), it.begun, it.fuel, it.running)).collect()
-        };
-        assert_eq!(told(&spent), [("a".to_owned(), 2, 7, 2)]);
-        shares.unspent(&numbers, &spent);
-        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
-        assert_eq!(told(&spent), [("a".to_owned(), 2, 7, 2)], "it was not heard");
-        shares.allow(&numbers, &spent, &[Allowance { begin: 0, running: 9 }]);
-        assert_eq!(asked(&shares, 16).1, ["[\"b\"]"], "a may begin nothing now");
-        shares.ended(Receipt(1));
-        shares.ended(Receipt(2));
-        let (numbers, spent): (Vec<_>, Vec<_>) = shares.spent().into_iter().unzip();
-        assert_eq!(told(&spent), [("a".to_owned(), 0, 0, 0)]);
-        shares.allow(&numbers, &spent, &[Allowance { begin: 1_000, running: 9 }]);
-        assert_eq!(asked(&shares, 16).1.len(), 2);
-        assert!(shares.spent().is_empty(), "it is quiet, and owes nothing");
     }
 
     #[test]

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use lovage_core::admin_ports::{Inspector, ModuleStore, Records};
-use lovage_core::ports::Sandbox;
+use lovage_core::ports::{Registry, Sandbox};
 use lovage_sandbox::Compiler;
 use lovage_stores::registry::FolderRegistry;
 use lovage_stores::sqlite::SqliteRecords;
+use lovage_worker::Modules;
 
 use crate::config::Config;
 use crate::inspector::Workbench;
-use crate::shelves::Placed;
+use crate::shelves::{Placed, Uploaded};
 
 /// Uploaded modules, and what is recorded beside them.
 #[derive(Clone)]
@@ -45,5 +46,14 @@ impl Library {
             records: Arc::new(records.context("registry.records")?),
             placed: Arc::default(),
         }))
+    }
+}
+
+/// What calls are answered by: modules that somebody may push at any moment, or those there are.
+pub(super) fn registry(library: Option<&Library>, modules: &Arc<Modules>) -> Arc<dyn Registry> {
+    let modules = Arc::clone(modules);
+    match library {
+        Some(Library { placed, .. }) => Arc::new(Uploaded { modules, placed: Arc::clone(placed) }),
+        None => modules,
     }
 }

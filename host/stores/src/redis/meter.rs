@@ -3,7 +3,8 @@
 //! | key | type | what |
 //! |---|---|---|
 //! | `lovage:quota:<tenant>` | hash | `calls` and `fuel` that are left, below zero when it owes; `at`, microseconds of the server's clock |
-//! | `lovage:quota:<tenant>:running` | hash | a worker, and how many calls it has in work, `count:at` |
+//! | `lovage:quota:<tenant>:running` | hash | a worker, and how many calls it has in work or may have, `count:at` |
+//! | `lovage:quota-workers` | hash | a worker, and when it last said something |
 
 use std::time::Duration;
 
@@ -38,14 +39,54 @@ impl RedisMeter {
     }
 }
 
-/// Fills up what is left by the time that has passed, takes what was used, and counts what runs
-/// elsewhere. A worker that has said nothing for 3 s is gone, and so is what it had in work.
+/// Fills up what is left by the time that has passed, takes what was used, and grants calls in work.
+///
+/// What all workers may have in work together is never more than the quota: a worker is granted its
+/// even share of it, as far as the others have given back theirs, and every worker that has nothing
+/// may begin `first` before it asks. Where there are more workers than the quota has calls, the grants
+/// go round, and those who begin at the same moment may be too many. A worker that has said nothing
+/// for 3 s is gone, and so is what it had in work.
 const SPEND: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local at = string.format('%.0f', now)
+local function is_gone(said) return now - tonumber(said) > 3000000 end
+
+local everybody, workers = P .. 'lovage:quota-workers', 0
+redis.call('HSET', everybody, ARGV[1], at)
+redis.call('PEXPIRE', everybody, 10000)
+local all = redis.call('HGETALL', everybody)
+for i = 1, #all, 2 do
+    if is_gone(all[i + 1]) then redis.call('HDEL', everybody, all[i]) else workers = workers + 1 end
+end
+
+local function grant(key, most, mine, has_some)
+    local held, busy = 0, 0
+    local all = redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+        local count, said = string.match(all[i + 1], '^(%d+):(%d+)$')
+        if is_gone(said) then
+            redis.call('HDEL', key, all[i])
+        elseif all[i] ~= ARGV[1] then
+            held, busy = held + count, busy + 1
+        end
+    end
+    local first = math.min(most, math.max(1, math.floor(most / math.max(8, 2 * workers))))
+    if not has_some then
+        redis.call('HDEL', key, ARGV[1])
+        return first
+    end
+    local idle = most < workers and 0 or first * math.max(0, workers - 1 - busy)
+    local share = math.floor(most / (busy + 1))
+    if share == 0 and mine == 0 then share = 1 end
+    local granted = math.max(0, math.min(share, most - held - idle))
+    redis.call('HSET', key, ARGV[1], math.max(granted, mine) .. ':' .. at)
+    redis.call('PEXPIRE', key, 10000)
+    return granted
+end
+
 local answers = {}
-for i = 2, #ARGV, 7 do
+for i = 2, #ARGV, 8 do
     local key = P .. 'lovage:quota:' .. ARGV[i]
     local rate, fuel_most = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
     local known = redis.call('HMGET', key, 'calls', 'fuel', 'at')
@@ -57,20 +98,10 @@ for i = 2, #ARGV, 7 do
     redis.call('HSET', key, 'calls', string.format('%.6f', calls),
         'fuel', string.format('%.0f', fuel), 'at', at)
     redis.call('PEXPIRE', key, 300000)
-    local running, others = key .. ':running', 0
-    local all = redis.call('HGETALL', running)
-    for j = 1, #all, 2 do
-        local count, said = string.match(all[j + 1], '^(%d+):(%d+)$')
-        if now - tonumber(said) > 3000000 then
-            redis.call('HDEL', running, all[j])
-        elseif all[j] ~= ARGV[1] then
-            others = others + tonumber(count)
-        end
-    end
-    redis.call('HSET', running, ARGV[1], ARGV[i + 6] .. ':' .. at)
-    redis.call('PEXPIRE', running, 10000)
+    local mine = tonumber(ARGV[i + 6])
+    local has_some = mine > 0 or ARGV[i + 4] ~= '0' or ARGV[i + 7] == '1'
     answers[#answers + 1] = fuel > 0 and math.max(0, math.floor(calls)) or 0
-    answers[#answers + 1] = math.max(0, tonumber(ARGV[i + 3]) - others)
+    answers[#answers + 1] = grant(key .. ':running', tonumber(ARGV[i + 3]), mine, has_some)
 end
 return answers
 ";
@@ -79,20 +110,26 @@ return answers
 impl TenantMeter for RedisMeter {
     async fn spend(&self, spent: &[Spent]) -> Result<Vec<Allowance>, PortError> {
         let mut allowances = Vec::with_capacity(spent.len());
-        for spent in spent.chunks(TENANTS_MAX) {
+        let mut rest = spent;
+        loop {
+            let (spent, after) = rest.split_at(rest.len().min(TENANTS_MAX));
+            rest = after;
             let mut call = self.spend.call();
             call.bytes(self.worker.as_bytes());
-            for Spent { tenant, quotas, begun, fuel, running } in spent {
+            for Spent { tenant, quotas, begun, fuel, running, waits } in spent {
                 call.bytes(tenant.as_str().as_bytes()).number(quotas.rate_per_s);
                 call.number(quotas.fuel_per_minute).number(quotas.running);
-                call.number(*begun).number(*fuel).number(*running);
+                call.number(*begun).number(*fuel).number(*running).number(u64::from(*waits));
             }
             let answer = self.link.call(&self.spend, &call).await?;
             allowances.extend(allowed(&answer).ok_or_else(|| {
                 PortError::permanent(self.spend.what(), format!("unexpected answer {answer:?}"))
             })?);
+            // A worker that has nothing to tell of says that it is there.
+            if rest.is_empty() {
+                return Ok(allowances);
+            }
         }
-        Ok(allowances)
     }
 }
 

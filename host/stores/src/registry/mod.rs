@@ -1,7 +1,7 @@
 //! The registry as a folder: on one machine, or shared by many.
 //!
 //! ```text
-//! FOLDER/changed                          touched after every change; what workers look at
+//! FOLDER/changed                          written anew after every change; what workers look at
 //! FOLDER/incoming/<uuid>                  bytes that arrive
 //! FOLDER/tenants/<tenant>/modules/<sha256>.wasm
 //! FOLDER/tenants/<tenant>/shelf.<revision>.json
@@ -18,7 +18,7 @@ mod shelves;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ use lovage_core::admin_ports::{Incoming, ModuleStore};
 use lovage_core::ports::PortError;
 use lovage_core::{Digest, Shelf, TenantId};
 
-/// How often a worker looks whether something changed. It is one `stat` of one file.
+/// How often a worker looks whether something changed: it reads one small file.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long bytes may lie untouched before they are thrown away.
@@ -42,8 +42,9 @@ pub struct FolderRegistry {
     told: Mutex<Option<Mark>>,
 }
 
-/// What tells one state of the mark from another: it is written anew each time.
-type Mark = (u64, i64, i64);
+/// What is in the mark: something else each time. Its times would not do: two changes within a few
+/// milliseconds have the same.
+type Mark = Vec<u8>;
 
 impl FolderRegistry {
     /// Opens a folder, and makes it if it is missing. What others left half-uploaded an hour ago is
@@ -76,7 +77,9 @@ impl FolderRegistry {
     /// Whether nobody was told of this mark yet; now somebody is.
     fn is_news(&self, now: Option<Mark>) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *told, now) != now
+        let is_news = *told != now;
+        *told = now;
+        is_news
     }
 
     fn mark(&self) -> PathBuf {
@@ -161,11 +164,15 @@ impl ModuleStore for FolderRegistry {
         // That nothing was seen to change means little where attributes are cached: then look, too.
         let _ = tokio::time::timeout(longest, look).await;
     }
+
+    async fn is_changed(&self) -> bool {
+        self.is_news(seen(&self.mark()))
+    }
 }
 
+/// What the mark says. It is opened each time: a network file system looks at the server then.
 fn seen(mark: &Path) -> Option<Mark> {
-    let metadata = fs::metadata(mark).ok()?;
-    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    fs::read(mark).ok()
 }
 
 /// Removes what nobody has touched for an hour.

@@ -43,7 +43,7 @@ pub struct Operations {
     /// From which queues calls are taken.
     pub sources: Sources,
     /// What counts tenants' use, over all workers.
-    pub(crate) meter: Option<Arc<dyn TenantMeter>>,
+    pub(crate) meter: Arc<dyn TenantMeter>,
     /// Set when the worker takes nothing more.
     pub(crate) stopping: CancellationToken,
 }
@@ -60,8 +60,8 @@ pub struct OperationSettings {
     pub rates: RateSettings,
     /// Where limits are that all workers share.
     pub shared_rates: Option<Arc<dyn SharedRates>>,
-    /// What counts tenants' use, over all workers; nobody does, without.
-    pub meter: Option<Arc<dyn TenantMeter>>,
+    /// What counts tenants' use, over all workers.
+    pub meter: Arc<dyn TenantMeter>,
 }
 
 impl Operations {

@@ -245,7 +245,7 @@ mod tests {
             queues: Vec::new(),
             rates,
             shared_rates: None,
-            meter: None,
+            meter: Arc::new(crate::LocalMeter::default()),
         })
     }
 

@@ -13,8 +13,8 @@ use lovage_core::{
     Message, Module, Outcome, Publication, Receipt, Report, ResultRecord, TaskId, Timestamp,
 };
 use lovage_worker::{
-    Drained, Failpoint, InOrder, Modules, OperationSettings, Operations, Options, Ports,
-    RateSettings, Services, Shutdown, Worker,
+    Drained, Failpoint, InOrder, LocalMeter, Modules, OperationSettings, Operations, Options,
+    Ports, RateSettings, Services, Shutdown, Worker,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -118,7 +118,7 @@ impl Stage {
                 queues: vec!["celery".into()],
                 rates: RateSettings::default(),
                 shared_rates: None,
-                meter: None,
+                meter: Arc::new(LocalMeter::default()),
             })),
         };
         let options = Options {

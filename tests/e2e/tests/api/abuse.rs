@@ -49,6 +49,14 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("functions", empty(1_000_000), "module-too-large"),
         ("truncated", says("x", "y")[..60].to_vec(), "module-malformed"),
         ("script", b"#!/bin/sh\necho no\n".to_vec(), "module-malformed"),
+        (
+            "program",
+            fs::read("/proc/self/exe").expect("a program")[..4_096].to_vec(),
+            "module-malformed",
+        ),
+        ("archive", b"PK\x03\x04 and so on".to_vec(), "module-malformed"),
+        ("version", b"\0asm\x63\0\0\0".to_vec(), "module-malformed"),
+        ("text", b"(module)".to_vec(), "module-malformed"),
         ("nothing", Vec::new(), "module-malformed"),
         ("entry", wat::parse_str("(module)").expect("a module"), "no-entry"),
         ("import", and("x", r#"(import "env" "launch" (func))"#), "import-not-granted"),
@@ -66,6 +74,25 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("manifest", with(r#"{"name":"x"},{"name":"x"}"#, "y"), "manifest-invalid"),
         ("threads", and("x", "(memory $shared 1 1 shared)"), "module-invalid"),
     ]
+}
+
+/// A module that is just small enough to be compiled: ladders of branch tables, each as deep as wide.
+fn nested() -> Vec<u8> {
+    let (depth, targets) = (400, (0..400).fold(String::new(), |all, it| format!("{all}{it} ")));
+    let ladder = format!("(br_table {targets} (local.get 0))").repeat(2);
+    let blocks = "(block ".repeat(depth) + &ladder + &")".repeat(depth);
+    and("wide.task", &format!("(func (param i32) {blocks})").repeat(500))
+}
+
+/// What the parent may have grown by, whatever was sent to it: KiB.
+const MEMORY_KIB: u64 = 48 << 10;
+
+/// What the host has in memory itself, its children aside.
+fn memory_kib(server: &Server) -> u64 {
+    let path = format!("/proc/{}/status", server.process.id());
+    let text = fs::read_to_string(path).expect("a process");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
 /// The slowest of the answers to somebody else while this is alive.
@@ -106,6 +133,7 @@ fn bombs_are_refused_by_name_and_remembered_and_nobody_waits() {
     let server = Server::alone();
     let acme = server.tenant("acme");
     let neighbour = Neighbour::of(server.tenant("beta"));
+    let before = memory_kib(&server);
     for (name, bytes, code) in bombs() {
         let answer = acme.push(name, &bytes);
         assert_eq!((answer.status, answer.code()), (422, code), "{name}: {}", answer.body);
@@ -114,10 +142,18 @@ fn bombs_are_refused_by_name_and_remembered_and_nobody_waits() {
         let by_itself = code != "capability-not-granted";
         assert_eq!(again.body["remembered"] == true, by_itself, "{name}: {}", again.body);
     }
-    let import = acme.push("import", &bombs()[7].1);
+    let bombs = bombs();
+    let import = bombs.iter().find(|(name, ..)| *name == "import").expect("it");
+    let import = acme.push("import", &import.1);
     assert!(import.body["detail"].as_str().expect("it").contains("env.launch"), "{}", import.body);
+    // What no survey refuses is compiled where time and memory are limited; it may be taken.
+    let wide = acme.push("wide", &nested());
+    assert!(wide.status == 201 || wide.status == 422 && !wide.code().is_empty(), "{}", wide.body);
+    acme.ask("DELETE", "/v1/modules/wide?force=true", None);
     let p99 = neighbour.p99();
     assert!(p99 < Duration::from_millis(100), "a neighbour waited {p99:?}");
+    let grown = memory_kib(&server).saturating_sub(before);
+    assert!(grown < MEMORY_KIB, "the parent has {grown} KiB more");
     assert_eq!(server.orphans(), Vec::<std::path::PathBuf>::new());
     assert_eq!(acme.get("/v1/modules").ok()["modules"], json!([]));
 }
@@ -157,12 +193,36 @@ fn begin(client: &Client, length: usize, part: &[u8]) -> TcpStream {
     stream
 }
 
+/// An upload that never stops and hardly comes, until it is cut; the code it is cut with.
+fn drip(client: &Client) -> thread::JoinHandle<String> {
+    let client = client.clone();
+    thread::spawn(move || {
+        let mut stream = begin(&client, 1 << 20, b"a little");
+        let mut told = stream.try_clone().expect("a connection");
+        let reader = thread::spawn(move || {
+            let mut answer = String::new();
+            // That it is reset behind its answer is no matter.
+            let _ = told.read_to_string(&mut answer);
+            answer
+        });
+        while !reader.is_finished() {
+            // Sleeps because it is slow on purpose; nobody may listen any more.
+            thread::sleep(Duration::from_millis(200));
+            let _ = stream.write_all(&[0; 100]);
+        }
+        let answer = reader.join().expect("an answer");
+        let at = answer.find("\"code\":\"").map_or(0, |at| at + 8);
+        answer[at..].split('"').next().unwrap_or_default().to_owned()
+    })
+}
+
 #[test]
 fn a_slow_upload_is_cut_and_one_that_breaks_off_leaves_nothing() {
     let server = Server::start();
     let acme = server.tenant("acme");
     drop(begin(&acme, 1 << 20, &[0; 1_000]));
     let begun = Instant::now();
+    let dripping = drip(&server.tenant("beta"));
     let mut slow = begin(&acme, 1 << 20, b"a little");
     let mut silent = acme.connect();
     silent.write_all(b"GET /healthz HT").expect("half a head");
@@ -176,6 +236,7 @@ fn a_slow_upload_is_cut_and_one_that_breaks_off_leaves_nothing() {
     let mut rest = Vec::new();
     let ended = silent.read_to_end(&mut rest);
     assert!(ended.is_ok() || rest.is_empty(), "a silent connection is closed");
+    assert_eq!(dripping.join().expect("a drip"), "too-slow");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(server.public.get("/healthz").status, 200);
     assert_eq!(server.orphans(), Vec::<std::path::PathBuf>::new());
@@ -186,13 +247,7 @@ fn two_hundred_uploads_at_once_leave_the_parent_as_it_was() {
     let server = Server::alone();
     let acme = server.tenant("acme");
     acme.push("first", &says("f.task", "x")).ok();
-    let memory = || {
-        let path = format!("/proc/{}/status", server.process.id());
-        let text = fs::read_to_string(path).expect("a process");
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number")
-    };
-    let before = memory();
+    let before = memory_kib(&server);
     let neighbour = Neighbour::of(server.tenant("beta"));
     let bytes = Arc::new([b"\0asm\x01\0\0\0".to_vec(), vec![0; 4 << 20]].concat());
     let uploads = (0..200).map(|_| {
@@ -202,9 +257,9 @@ fn two_hundred_uploads_at_once_leave_the_parent_as_it_was() {
     let statuses: Vec<_> =
         uploads.collect::<Vec<_>>().into_iter().map(|it| it.join().expect("an upload")).collect();
     assert!(statuses.iter().all(|status| [422, 429].contains(status)), "{statuses:?}");
-    let grown = memory().saturating_sub(before);
+    let grown = memory_kib(&server).saturating_sub(before);
     let p99 = neighbour.p99();
-    assert!(grown < 48 << 10, "the parent has {grown} KiB more");
+    assert!(grown < MEMORY_KIB, "the parent has {grown} KiB more");
     assert!(p99 < Duration::from_millis(100), "a neighbour waited {p99:?}");
     assert_eq!(server.orphans().len(), 1, "{:?}", server.orphans());
 }

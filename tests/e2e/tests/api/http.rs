@@ -69,6 +69,16 @@ impl Client {
         self.send(method, path, &bytes, &[])
     }
 
+    /// What a request is answered with first: of an answer that never ends there is no more.
+    pub(crate) fn status(&self, method: &str, path: &str, bytes: &[u8]) -> u16 {
+        let mut stream = self.connect();
+        let head = self.head(method, path, bytes.len()) + "\r\n";
+        stream.write_all(&[head.as_bytes(), bytes].concat()).expect("a request");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("a status line");
+        line.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status")
+    }
+
     /// An upload.
     pub(crate) fn push(&self, path: &str, wasm: &[u8]) -> Answer {
         self.send("PUT", &format!("/v1/modules/{path}"), wasm, &[])

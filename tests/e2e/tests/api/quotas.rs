@@ -3,24 +3,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use lovage_test_support::{LovageCommand, Process, paths};
+use lovage_test_support::paths;
 use serde_json::{Value, json};
 
 use crate::http::Client;
 use crate::server::Server;
 
-/// A second worker on the same queues, modules and tenants.
-fn another(server: &Server) -> Process {
-    let (broker, backend) = server.urls();
-    let arguments = ["worker", "-b", &broker, "--result-backend", &backend, "-n", "other@test"];
-    let registry = ["--registry", ".lovage/registry"];
-    let command = LovageCommand::new().args(arguments).args(registry).folder(server.folder.path());
-    command.start_until("ready:")
-}
-
 /// Sends so many calls and returns how long it took until all had succeeded.
 fn run(client: &Client, count: usize, call: &Value) -> Duration {
-    client.push("bench", &fs::read(paths::guest("bench")).expect("a module")).ok();
     let begun = Instant::now();
     let sent: Vec<Value> = (0..count).map(|_| client.post("/v1/tasks", call).ok()).collect();
     for view in sent {
@@ -39,7 +29,11 @@ fn quotas_hold_over_all_workers() {
          [tenants.frugal]\nqueues = ['frugal.*']\nuploads_per_minute = 1000\n\
          fuel_per_minute = 600000000\n",
     );
-    let _other = another(&server);
+    let _other = server.another();
+    let bench = fs::read(paths::guest("bench")).expect("a module");
+    for tenant in ["rated", "narrow", "frugal"] {
+        server.tenant(tenant).push("bench", &bench).ok();
+    }
     // Ten at once and ten a second: 40 take 3 s, and would take 1 s if each worker counted alone.
     let time = run(&server.tenant("rated"), 40, &json!({ "task": "bench.add", "args": [1, 2] }));
     assert!(time > Duration::from_millis(2_500), "40 calls at 10/s took {time:?}");

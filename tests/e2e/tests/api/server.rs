@@ -108,6 +108,15 @@ impl Server {
         (line("broker_url ="), line("result_backend ="))
     }
 
+    /// A second worker on the same queues, modules and tenants.
+    pub(crate) fn another(&self) -> Process {
+        let (broker, backend) = self.urls();
+        let arguments = ["worker", "-b", &broker, "--result-backend", &backend, "-n", "other@test"];
+        let registry = ["--registry", ".lovage/registry"];
+        let command = LovageCommand::new().args(arguments).args(registry);
+        command.folder(self.folder.path()).start_until("ready:")
+    }
+
     /// A token of a tenant.
     pub(crate) fn token(&self, tenant: &str, scopes: &[&str]) -> String {
         let wish = json!({ "scopes": scopes, "label": "test" });

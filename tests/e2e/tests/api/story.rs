@@ -123,6 +123,28 @@ fn a_version_is_pushed_tried_promoted_and_rolled_back_under_load() {
 }
 
 #[test]
+fn what_was_pushed_a_moment_ago_is_known_to_every_worker() {
+    let server = Server::on_redis();
+    let other = server.another();
+    let acme = server.tenant("acme");
+    for number in 0..10 {
+        let task = format!("new.task{number}");
+        acme.push(&format!("new{number}"), &says(&task, "known")).ok();
+        let sent: Vec<_> =
+            (0..20).map(|_| acme.post("/v1/tasks", &json!({ "task": task })).ok()).collect();
+        for view in sent {
+            let id = view["id"].as_str().expect("an id");
+            let view = acme.get(&format!("/v1/tasks/{id}?wait=30")).ok();
+            assert_eq!((&view["state"], &view["result"]), (&json!("SUCCESS"), &json!("known")));
+        }
+    }
+    // Nor did any wait to be put back on its queue.
+    for worker in [&server.process, &other] {
+        assert!(!worker.output().contains("parked"), "{}", worker.output());
+    }
+}
+
+#[test]
 fn a_task_that_nobody_knows_waits_for_the_push() {
     let server = Server::start();
     let acme = server.tenant("acme");
