@@ -61,13 +61,15 @@ for i = 1, #all, 2 do
 end
 
 local function grant(key, most, mine, has_some)
-    local held, busy = 0, 0
+    local held, busy, before = 0, 0, 0
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
         local count, said = string.match(all[i + 1], '^(%d+):(%d+)$')
         if is_gone(said) then
             redis.call('HDEL', key, all[i])
-        elseif all[i] ~= ARGV[1] then
+        elseif all[i] == ARGV[1] then
+            before = tonumber(count)
+        else
             held, busy = held + count, busy + 1
         end
     end
@@ -78,7 +80,8 @@ local function grant(key, most, mine, has_some)
     end
     local idle = most < workers and 0 or first * math.max(0, workers - 1 - busy)
     local share = math.floor(most / (busy + 1))
-    if share == 0 and mine == 0 then share = 1 end
+    -- Whoever has just given one back lets the others have it.
+    if share == 0 and mine == 0 and before == 0 then share = 1 end
     local granted = math.max(0, math.min(share, most - held - idle))
     redis.call('HSET', key, ARGV[1], math.max(granted, mine) .. ':' .. at)
     redis.call('PEXPIRE', key, 10000)
