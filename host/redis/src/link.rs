@@ -5,13 +5,40 @@ use std::time::Duration;
 
 use lovage_core::ports::PortError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, PushInfo, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::error::ends_connection;
 use crate::{Address, Backoff, Call, Script, port_error};
+
+/// What a server sends unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    /// These keys have changed since they were read. They are not told of again until they are read.
+    Changed(Vec<Vec<u8>>),
+    /// Whatever was read may have changed: the connection has ended, or the database was emptied.
+    Lost,
+    /// Something else.
+    Other,
+}
+
+impl Pushed {
+    fn of(push: PushInfo) -> Self {
+        match (push.kind, push.data.into_iter().next()) {
+            (PushKind::Invalidate, Some(Value::Array(keys))) => {
+                let key = |value| match value {
+                    Value::BulkString(key) => Some(key),
+                    _ => None,
+                };
+                Self::Changed(keys.into_iter().filter_map(key).collect())
+            }
+            (PushKind::Invalidate | PushKind::Disconnection, _) => Self::Lost,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// How a [`Link`] is set up.
 #[derive(Clone)]
@@ -23,7 +50,7 @@ pub struct LinkOptions {
     pub patience: Duration,
     /// Called with whatever the server sends unasked, and when the connection ends; it must not
     /// block. `None` speaks the older protocol, which has no such thing.
-    pub on_push: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub on_push: Option<Arc<dyn Fn(&Pushed) + Send + Sync>>,
     /// Commands that every new connection begins with.
     pub greeting: Vec<Cmd>,
 }
@@ -167,8 +194,8 @@ impl Link {
             .set_connection_timeout(Some(self.options.patience))
             .set_response_timeout(Some(self.options.patience));
         if let Some(on_push) = self.options.on_push.clone() {
-            config = config.set_push_sender(move |_: PushInfo| {
-                on_push();
+            config = config.set_push_sender(move |push: PushInfo| {
+                on_push(&Pushed::of(push));
                 Ok::<(), redis::aio::SendError>(())
             });
         }

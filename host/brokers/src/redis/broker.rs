@@ -19,8 +19,8 @@ use super::parts;
 use super::routes::Routes;
 use super::scripts::Scripts;
 use super::settle::{CALL_BYTES, CALL_MAX, Ending};
-use super::turn::{Sources, Turn, look};
-use super::watch::{Patience, Watch};
+use super::turn::{Sources, Turn};
+use super::watch::{Looked, Patience, Watch};
 
 /// The longest time between two sweeps.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -99,6 +99,13 @@ struct Rest {
     due: Option<Instant>,
 }
 
+impl Rest {
+    /// Whether nothing of the schedule is to be put on its queue now.
+    fn is_nothing_due(&self) -> bool {
+        self.due.is_none_or(|due| due > Instant::now())
+    }
+}
+
 impl RedisBroker {
     /// A broker; it connects at the first call.
     ///
@@ -170,7 +177,8 @@ impl Broker for RedisBroker {
             }
             let until = reserved.due.map_or(end, |due| end.min(Instant::now() + due));
             patience.scheduled(reserved.scheduled);
-            if !inner.watch.wait(&sources.look, &mut patience, until).await && until == end {
+            let looked = Looked::All(&sources.look);
+            if !inner.watch.wait(looked, &mut patience, until).await && until == end {
                 return Ok(Vec::new());
             }
         }
@@ -179,7 +187,11 @@ impl Broker for RedisBroker {
     async fn take(&self, demand: &Demand<'_>) -> Result<Vec<Delivery>, PortError> {
         let inner = &*self.inner;
         let sources = inner.sources();
-        let turn = Turn::of(demand, &sources, inner.custody.rotation());
+        let (rotation, idle) = (inner.custody.rotation(), &inner.watch.idle);
+        let turn = Turn::of(demand, &sources, rotation, idle.filter());
+        if turn.shares.is_empty() && inner.rest().is_nothing_due() {
+            return Ok(Vec::new());
+        }
         let Reserved { deliveries, due, scheduled } = inner.reserve(&turn).await?;
         let mut rest = inner.rest();
         if !deliveries.is_empty() {
@@ -197,11 +209,17 @@ impl Broker for RedisBroker {
             (rest.patience.clone(), rest.due)
         };
         let sources = inner.sources();
-        let turn = Turn::of(demand, &sources, 0);
-        let look = look(turn.lists(), &inner.keys.schedule());
+        let turn = Turn::of(demand, &sources, 0, |_| true);
+        let lists: Vec<_> = turn.lists().map(|(_, list)| &**list).collect();
+        let schedule = inner.keys.schedule();
         let until = due.unwrap_or_else(|| Instant::now() + WATCH);
-        inner.watch.wait(&look, &mut patience, until).await;
-        inner.rest().patience = patience;
+        let seen = inner.watch.wait(Looked::Some(&lists, &schedule), &mut patience, until).await;
+        let mut rest = inner.rest();
+        rest.patience = patience;
+        if seen {
+            // It may have been the schedule: what is due there only a take puts on its queue.
+            rest.due = Some(Instant::now());
+        }
         Ok(())
     }
 

@@ -34,6 +34,7 @@ mod broker;
 mod custody;
 mod discovery;
 mod fanout;
+mod idle;
 mod intake;
 mod kept;
 mod keys;

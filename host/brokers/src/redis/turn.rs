@@ -25,7 +25,7 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn new(keys: &Keyspace, queues: Vec<QueueName>) -> Self {
         let lists = keys.lists(&queues);
-        let look = look(lists.iter(), &keys.schedule());
+        let look = look(lists.iter().map(|(_, list)| &**list), &keys.schedule());
         let places = queues.iter().cloned().zip(0..).collect();
         Self { queues, lists, places, look }
     }
@@ -69,10 +69,19 @@ impl<'a> Turn<'a> {
         Self { most, bytes: u64::MAX, shares: vec![(most, sources.in_turn(rotation))] }
     }
 
-    /// What a demand says.
-    pub(super) fn of(demand: &Demand<'_>, sources: &'a Sources, rotation: usize) -> Self {
-        let share = |share: &Share| (share.most, sources.of(&share.queues, rotation));
-        let shares = demand.shares.iter().map(share).collect();
+    /// What a demand says, of those lists that may have something.
+    pub(super) fn of(
+        demand: &Demand<'_>,
+        sources: &'a Sources,
+        rotation: usize,
+        may_have_some: impl Fn(&str) -> bool,
+    ) -> Self {
+        let share = |share: &Share| {
+            let mut lists = sources.of(&share.queues, rotation);
+            lists.retain(|(_, list)| may_have_some(list));
+            (!lists.is_empty()).then_some((share.most, lists))
+        };
+        let shares = demand.shares.iter().filter_map(share).collect();
         Self { most: demand.most, bytes: demand.bytes, shares }
     }
 
@@ -83,8 +92,8 @@ impl<'a> Turn<'a> {
 }
 
 /// The question whether one of these lists is there, and what the schedule begins with.
-pub(super) fn look<'a>(lists: impl Iterator<Item = &'a List>, schedule: &str) -> Pipeline {
-    let mut names: Vec<&str> = lists.map(|(_, list)| &**list).collect();
+pub(super) fn look<'a>(lists: impl Iterator<Item = &'a str>, schedule: &str) -> Pipeline {
+    let mut names: Vec<&str> = lists.collect();
     // A worker that left all its queues asks for a key that is never there.
     let nothing = format!("{schedule}:none");
     if names.is_empty() {
@@ -134,8 +143,10 @@ mod tests {
         };
         let shares = [share(&["c", "foreign"], 1), share(&[], 2), share(&["a", "b"], 3)];
         let demand = Demand { shares: &shares, most: 5, bytes: 6 };
-        let turn = Turn::of(&demand, &sources, 1);
+        let turn = Turn::of(&demand, &sources, 1, |_| true);
         assert_eq!(names(&turn), ["c", "c|5", "b", "a", "b|5", "a|5"]);
-        assert_eq!(turn.shares.iter().map(|(most, _)| *most).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(turn.shares.iter().map(|(most, _)| *most).collect::<Vec<_>>(), [1, 3]);
+        let turn = Turn::of(&demand, &sources, 1, |list| !["c", "c|5", "a"].contains(&list));
+        assert_eq!(names(&turn), ["b", "b|5", "a|5"]);
     }
 }

@@ -12,10 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lovage_core::ports::PortError;
-use lovage_redis::{Address, Cmd, Link, LinkOptions, Pipeline, Value};
+use lovage_redis::{Address, Cmd, Link, LinkOptions, Pipeline, Pushed, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
+
+use super::idle::Idle;
 
 /// How long nothing is asked while the server is trusted to speak up: a message that it failed to
 /// tell of waits no longer.
@@ -30,6 +32,17 @@ pub(super) struct Watch {
     link: Link,
     changed: Arc<Notify>,
     refused: AtomicBool,
+    /// What need not be looked at.
+    pub(super) idle: Arc<Idle>,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Looked<'a> {
+    /// Always the same.
+    All(&'a Pipeline),
+    /// Those of these lists that may have something, and the schedule of this name.
+    Some(&'a [&'a str], &'a str),
 }
 
 /// One wait, in as many steps as it takes.
@@ -45,13 +58,18 @@ impl Watch {
     pub(super) fn new(address: &Address, patience: Duration) -> Result<Self, PortError> {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
+        let idle = Arc::<Idle>::default();
+        let known = Arc::clone(&idle);
         let mut track = Cmd::new();
         track.arg("CLIENT").arg("TRACKING").arg("ON");
         let mut options = LinkOptions::new("watch", patience);
-        options.on_push = Some(Arc::new(move || told.notify_one()));
+        options.on_push = Some(Arc::new(move |pushed: &Pushed| {
+            known.heard(pushed);
+            told.notify_one();
+        }));
         options.greeting = vec![track];
         let link = Link::new(address, options)?;
-        Ok(Self { link, changed, refused: AtomicBool::new(false) })
+        Ok(Self { link, changed, refused: AtomicBool::new(false), idle })
     }
 
     /// Wakes whoever waits: what is to be looked at has changed.
@@ -63,7 +81,7 @@ impl Watch {
     /// `end`. `false` when nothing was seen until then.
     pub(super) async fn wait(
         &self,
-        look: &Pipeline,
+        looked: Looked<'_>,
         patience: &mut Patience,
         end: Instant,
     ) -> bool {
@@ -72,7 +90,7 @@ impl Watch {
                 patience.rest(end).await;
                 return true;
             }
-            match self.link.run_all("watching the queues", look).await {
+            match self.look(looked).await {
                 Ok(seen) if patience.shows_something(&seen) => {
                     patience.rest_after_strike(end).await;
                     return true;
@@ -93,6 +111,13 @@ impl Watch {
             }
         }
         false
+    }
+
+    async fn look(&self, looked: Looked<'_>) -> Result<Vec<Value>, PortError> {
+        match looked {
+            Looked::All(look) => self.link.run_all("watching the queues", look).await,
+            Looked::Some(lists, schedule) => self.idle.look(&self.link, lists, schedule).await,
+        }
     }
 }
 
