@@ -349,6 +349,7 @@ impl<'a> Close<'a> {
                 correlation_id: Some(task_id.as_str().into()),
                 extended: None,
                 tenant: None,
+                life: None,
                 task_id,
             })
         };

@@ -196,6 +196,7 @@ mod tests {
             correlation_id: None,
             extended: None,
             tenant: None,
+            life: None,
         };
         let read = meaning(&format.decode(&format.document(&record)).unwrap());
         assert_eq!((&read["status"], &read["task_id"]), (&"FAILURE".into(), &"one".into()));

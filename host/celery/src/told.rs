@@ -56,5 +56,6 @@ pub(crate) fn record(
         correlation_id: correlation_id.or_else(|| Some(invocation.id.as_str().into())),
         extended: settings.extended.then(extended),
         tenant: None,
+        life: None,
     }
 }

@@ -1,5 +1,7 @@
 //! What a result backend keeps.
 
+use std::time::Duration;
+
 use crate::{Failure, Json, QueueName, TaskId, TaskName, TenantId, Timestamp};
 
 /// The state of a task towards its caller.
@@ -71,6 +73,8 @@ pub struct ResultRecord {
     pub extended: Option<Box<Extended>>,
     /// Whose call it is; `None` for the default tenant, whose documents are as Celery's.
     pub tenant: Option<TenantId>,
+    /// How long it is kept; as long as the backend keeps all, without.
+    pub life: Option<Duration>,
 }
 
 /// What a task sent.

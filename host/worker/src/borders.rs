@@ -38,14 +38,19 @@ fn joins(settlement: &Settlement) -> bool {
     calls.iter().any(|item| matches!(item, OutboxItem::Member(_)))
 }
 
-/// Has the documents of a closing say whose they are, unless they are the default tenant's.
-fn mark(closing: &mut Closing, owner: &TenantId) {
-    if !owner.is_default() {
-        closing.results.iter_mut().for_each(|record| record.tenant = Some(owner.clone()));
+/// Has the documents of a closing say whose they are, unless they are the default tenant's, and has
+/// them kept as long as that tenant says.
+fn mark(closing: &mut Closing, owner: &Tenant) {
+    let (tenant, life) = (Some(&owner.id).filter(|id| !id.is_default()), owner.retention());
+    if tenant.is_some() || life.is_some() {
+        for record in &mut closing.results {
+            record.tenant = tenant.cloned();
+            record.life = life;
+        }
     }
 }
 
-fn of_tenant(mut closing: Closing, owner: &TenantId) -> Closing {
+fn of_tenant(mut closing: Closing, owner: &Tenant) -> Closing {
     mark(&mut closing, owner);
     closing
 }
@@ -60,13 +65,13 @@ impl Pipeline {
                 Settlement::Bury(Failure::new("builtins", "NotImplementedError", text));
         }
         let tenants = self.tenants.now();
+        let owner = tenants.owner(verdict.invocation.queue());
         if tenants.is_alone() {
-            return close(verdict, &self.close);
+            return of_tenant(close(verdict, &self.close), &owner);
         }
-        let owner = &tenants.owner(verdict.invocation.queue()).id;
-        let settings = self.settings(verdict, owner);
-        let closing = of_tenant(close(verdict, &settings), owner);
-        let is_foreign = |id: &TenantId| id != owner;
+        let settings = self.settings(verdict, &owner.id);
+        let closing = of_tenant(close(verdict, &settings), &owner);
+        let is_foreign = |id: &TenantId| *id != owner.id;
         let mut queues = closing.publications.iter().map(|one| one.routing_key.as_str().into());
         let Some(foreign) = queues.find(|queue| is_foreign(&tenants.owner(queue).id)) else {
             return closing;
@@ -75,7 +80,7 @@ impl Pipeline {
         verdict.settlement =
             Settlement::Bury(Failure::new("lovage.exceptions", "TenantMismatch", &text));
         // What is to be told of a failure may be just as foreign: then it is told to nobody.
-        let mut closing = of_tenant(close(verdict, &settings), owner);
+        let mut closing = of_tenant(close(verdict, &settings), &owner);
         closing
             .publications
             .retain(|one| !is_foreign(&tenants.owner(&one.routing_key.as_str().into()).id));
@@ -88,17 +93,17 @@ impl Pipeline {
             return Vec::new();
         }
         let tenants = self.tenants.now();
-        let owner = tenants.owner(verdict.invocation.queue()).id.clone();
-        let settings = self.settings(verdict, &owner);
+        let owner = tenants.owner(verdict.invocation.queue());
+        let settings = self.settings(verdict, &owner.id);
         let own = closing.publications.len();
         let ended = self.counting.prepare(verdict, &settings, closing).await;
         if !tenants.is_alone() {
             let bodies = closing.publications.split_off(own.min(closing.publications.len()));
             let is_own =
-                |one: &Publication| tenants.owner(&one.routing_key.as_str().into()).id == owner;
+                |one: &Publication| tenants.owner(&one.routing_key.as_str().into()).id == owner.id;
             closing.publications.extend(bodies.into_iter().filter(is_own));
-            mark(closing, &owner);
         }
+        mark(closing, &owner);
         ended
     }
 

@@ -142,6 +142,7 @@ impl Services {
             correlation_id: None,
             extended: None,
             tenant: Some(attempt.job.tenant.id.clone()).filter(|tenant| !tenant.is_default()),
+            life: attempt.job.tenant.retention(),
         };
         match self.results.store(&[record]).await.pop() {
             Some(Ok(())) => HostReply::Done,

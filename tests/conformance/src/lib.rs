@@ -194,6 +194,7 @@ macro_rules! result_suite {
             a_success_is_never_overwritten,
             a_batch_is_stored_whole,
             storing_may_be_repeated,
+            a_result_has_a_time_of_its_own,
         ]);
     };
 }

@@ -1,7 +1,10 @@
 //! The promises of a [`ResultBackend`].
 
+use std::time::Duration;
+
 use lovage_core::ports::ResultBackend;
 use lovage_core::{Failure, Json, ResultRecord, TaskId, TaskState};
+use tokio::time::Instant;
 
 use crate::ResultRig;
 use crate::broker::now;
@@ -69,6 +72,30 @@ pub async fn storing_may_be_repeated(rig: &impl ResultRig) {
     assert_eq!(rig.seen(&"one".into()).await, Some(seen("SUCCESS", "1")));
 }
 
+/// A result whose own time is over goes, at the latest when the next one of its kind comes, and takes
+/// no other with it.
+pub async fn a_result_has_a_time_of_its_own(rig: &impl ResultRig) {
+    let backend = rig.backend().await;
+    let long_ago = now().before(Duration::from_hours(2));
+    let kept = |task: &str, at, life| ResultRecord {
+        at,
+        life: Some(Duration::from_secs(life)),
+        ..record(task, success("1"))
+    };
+    store(&*backend, &[kept("short", long_ago, 1), kept("long", long_ago, 100_000)]).await;
+    store(&*backend, &[record("usual", success("1"))]).await;
+    let begun = Instant::now();
+    while rig.seen(&"short".into()).await.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is kept for ever");
+        store(&*backend, &[kept("next", now(), 100_000)]).await;
+        // Sleeps because a server counts a result's time by its own clock.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for task in ["long", "usual", "next"] {
+        assert_eq!(rig.seen(&task.into()).await, Some(seen("SUCCESS", "1")), "{task}");
+    }
+}
+
 /// A record of a task in this state.
 pub fn record(task: &str, state: TaskState) -> ResultRecord {
     ResultRecord {
@@ -82,6 +109,7 @@ pub fn record(task: &str, state: TaskState) -> ResultRecord {
         correlation_id: None,
         extended: None,
         tenant: None,
+        life: None,
     }
 }
 

@@ -165,7 +165,8 @@ fn check_grants(tenant: &Tenant, manifest: &Manifest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Puts a version on the shelf; throws its bytes away again if it does not get there.
+/// Puts a version on the shelf, in place of those that are kept no longer; throws its bytes away again
+/// if it does not get there.
 async fn put(
     api: &Api,
     caller: &Caller,
@@ -174,9 +175,18 @@ async fn put(
     how: (Placement, bool),
 ) -> Result<Shelf, Problem> {
     let tenant = &caller.tenant;
-    let push = |shelf: &mut Shelf| shelf.push(name, version.clone(), how, &tenant.quotas);
+    let push = |shelf: &mut Shelf| {
+        let over = tenant.retention().map(|time| shelf.retire(name, version.at.before(time)));
+        shelf.push(name, version.clone(), how, &tenant.quotas)?;
+        let mut over = over.unwrap_or_default();
+        over.retain(|digest| !shelf.has(digest));
+        Ok(over)
+    };
     let problem = match change(api, caller, push).await {
-        Ok((shelf, ())) => return Ok(shelf),
+        Ok((shelf, over)) => {
+            api.ports.store.discard(&tenant.id, &over).await?;
+            return Ok(shelf);
+        }
         Err(problem) => problem,
     };
     if !api.ports.store.shelf(&tenant.id).await?.has(&version.digest) {

@@ -182,6 +182,7 @@ fn record(signature: &Signature<'_>, id: TaskId, state: &TaskState, at: Timestam
         correlation_id: Some(id.as_str().into()),
         extended: None,
         tenant: None,
+        life: None,
         task_id: id,
     }
 }

@@ -50,6 +50,7 @@ fn record(text: &str) -> Option<ResultRecord> {
         correlation_id: None,
         tenant: None,
         extended: extended(document),
+        life: None,
     })
 }
 

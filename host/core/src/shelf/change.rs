@@ -1,6 +1,6 @@
 //! Changes to a shelf, each of them whole or not at all.
 
-use crate::{Digest, ModuleName, Percentage, Quotas, Shelf, TaskName, Version};
+use crate::{Digest, ModuleName, Percentage, Quotas, Shelf, TaskName, Timestamp, Version};
 
 use super::{Canary, Rejection, Shelved, permission_changes};
 
@@ -222,6 +222,20 @@ impl Shelf {
         Ok(gone.into_iter().filter(|digest| !self.has(digest)).collect())
     }
 
+    /// Removes versions of a module that were uploaded before a moment, that answer nothing, and that a
+    /// rollback does not go to; returns the digests that nothing here needs any more.
+    pub fn retire(&mut self, name: &ModuleName, before: Timestamp) -> Vec<Digest> {
+        let Some(module) = self.modules.get_mut(name) else { return Vec::new() };
+        let needed =
+            [module.live, module.canary.map(|it| it.digest), module.before.last().copied()];
+        let is_over = |it: &Version| it.at < before && !needed.contains(&Some(it.digest));
+        let over = module.versions.iter().filter(|it| is_over(it)).map(|it| it.digest);
+        let over: Vec<_> = over.collect();
+        module.versions.retain(|it| !over.contains(&it.digest));
+        module.before.retain(|digest| !over.contains(digest));
+        over.into_iter().filter(|digest| !self.has(digest)).collect()
+    }
+
     /// Remembers why bytes were refused.
     pub fn reject(&mut self, digest: &Digest, rejection: Rejection) {
         self.rejected.insert(digest.to_string(), rejection);
@@ -317,6 +331,21 @@ mod tests {
         assert!(matches!(shelf.rollback(&name), Err(ShelfError::Nowhere(_))), "it is forgotten");
         assert_eq!(shelf.remove(&name, Removal::ModuleInUse), Ok(vec![digest(2)]));
         assert_eq!(shelf, Shelf::default());
+    }
+
+    #[test]
+    fn what_is_old_goes_unless_it_answers_calls_or_may_again() {
+        let (mut shelf, name) = (Shelf::default(), "shop".parse().unwrap());
+        for number in 1..=4 {
+            push(&mut shelf, "shop", version(number, A)).unwrap();
+        }
+        let at = Timestamp::from_micros;
+        assert_eq!(shelf.retire(&name, at(2)), [digest(1)]);
+        assert_eq!(shelf.retire(&name, at(9)), [digest(2)], "3 is gone back to, 4 is live");
+        assert_eq!(shelf.rollback(&name), Ok(digest(3)));
+        assert!(matches!(shelf.rollback(&name), Err(ShelfError::Nowhere(_))));
+        assert_eq!(shelf.retire(&name, at(9)), [digest(4)]);
+        assert!(shelf.retire(&"other".parse().unwrap(), at(9)).is_empty());
     }
 
     #[test]

@@ -163,6 +163,9 @@ impl ResultBackend for RedisResults {
 
 fn encode(record: &ResultRecord, arguments: &mut Arguments) {
     arguments.push(record.task_id.as_str().as_bytes());
+    // Redis refuses a life of no seconds; less than one is one.
+    let life = record.life.map(|life| life.as_secs().max(1).to_string());
+    arguments.push(life.unwrap_or_default().as_bytes());
     arguments.push(result_document(record).as_bytes());
 }
 

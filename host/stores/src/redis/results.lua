@@ -1,7 +1,8 @@
--- For each result: its task's id and its document. A success stays as it is. Every writer puts the
+-- For each result: its task's id, the seconds that it is kept if they are its own, and its document. A success stays as it is. Every writer puts the
 -- status first, so that nothing has to be parsed; a document that begins in another way is.
-for at = first, first + count - 1, 2 do
-  local key, document = prefix .. ARGV[at], ARGV[at + 1]
+for at = first, first + count - 1, 3 do
+  local key, document = prefix .. ARGV[at], ARGV[at + 2]
+  local kept = ARGV[at + 1] ~= '' and ARGV[at + 1] or life
   local stored = redis.pcall('GET', key)
   if type(stored) == 'table' then return stored.err end
   local status = stored and string.match(stored, '^%s*{%s*"status"%s*:%s*"([^"]*)"')
@@ -11,8 +12,8 @@ for at = first, first + count - 1, 2 do
   end
   if status ~= 'SUCCESS' then
     local written
-    if life then
-      written = redis.pcall('SETEX', key, life, document)
+    if kept then
+      written = redis.pcall('SETEX', key, kept, document)
     else
       written = redis.pcall('SET', key, document)
     end

@@ -91,10 +91,11 @@ impl SqliteResults {
 #[async_trait]
 impl ResultBackend for SqliteResults {
     async fn store(&self, batch: &[ResultRecord]) -> Vec<Result<(), PortError>> {
-        let rows: Vec<_> = batch.iter().map(|it| TableRow::of(it, self.format)).collect();
+        let (records, format) = (batch.to_vec(), self.format);
         let store = move |connection: &Connection| {
-            rows.iter()
-                .map(|row| match rows::store(connection, row) {
+            records
+                .iter()
+                .map(|record| match store(connection, record, format) {
                     // A full disk, among others, ends the whole transaction.
                     Err(error) if connection.is_autocommit() => Err(error),
                     outcome => Ok(outcome.map_err(Arc::new)),
@@ -125,9 +126,20 @@ impl ResultBackend for SqliteResults {
     }
 
     async fn expire(&self, now: Timestamp) -> Result<(), PortError> {
+        let delete = move |connection: &Connection| rows::delete_over(connection, now, EXPIRED_MAX);
+        while self.database.write("delete expired results", delete).await? > 0 {}
         let Some(expires) = self.expires else { return Ok(()) };
         self.clean_up(now, expires).await.map(drop)
     }
+}
+
+fn store(
+    connection: &Connection,
+    record: &ResultRecord,
+    format: ResultFormat,
+) -> rusqlite::Result<()> {
+    rows::store(connection, &TableRow::of(record, format))?;
+    rows::keep_until(connection, record)
 }
 
 /// Writes results in the transaction that settles a delivery, for queues in the same file.
@@ -151,7 +163,7 @@ impl Participant for ResultRows {
 
     fn write(&self, connection: &Connection, closing: &Closing) -> rusqlite::Result<bool> {
         let mut records = closing.results.iter();
-        records.try_for_each(|it| rows::store(connection, &TableRow::of(it, self.format)))?;
+        records.try_for_each(|record| store(connection, record, self.format))?;
         Ok(true)
     }
 }

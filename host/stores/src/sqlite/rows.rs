@@ -1,6 +1,6 @@
 //! Celery's tables, and the statements on them.
 
-use lovage_core::Timestamp;
+use lovage_core::{ResultRecord, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -44,6 +44,17 @@ const LATER_COLUMNS: [(&str, &str); 8] = [
     ("stamps", "BLOB"),
 ];
 
+/// Until when those results are kept that have a time of their own: microseconds. Celery's tables
+/// have no place for it.
+const OWN_TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS lovage_result_until (
+        task_id TEXT PRIMARY KEY, until INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS lovage_result_by_end ON lovage_result_until (until);";
+
+/// Results whose own time is over that go whenever another one comes.
+const OVER_MAX: usize = 10;
+
 /// Makes the tables, indexes and columns that are missing, as Celery does when it opens the file.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     for (name, create) in TABLES {
@@ -52,6 +63,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
             connection.execute_batch(create)?;
         }
     }
+    connection.execute_batch(OWN_TABLE)?;
     for (column, kind) in LATER_COLUMNS {
         let find = "SELECT 1 FROM pragma_table_info('celery_taskmeta') WHERE name = ?1";
         if connection.query_row(find, [column], |_| Ok(())).optional()?.is_none() {
@@ -93,6 +105,39 @@ pub(super) fn store(connection: &Connection, row: &TableRow) -> rusqlite::Result
             row.stamps,
         ])
         .map(|_| ())
+}
+
+/// Notes until when a result is kept that has a time of its own, and deletes some whose time is over.
+pub(super) fn keep_until(connection: &Connection, record: &ResultRecord) -> rusqlite::Result<()> {
+    let Some(life) = record.life else { return Ok(()) };
+    let until = record.at.after(life).as_micros();
+    connection
+        .prepare_cached(
+            "INSERT INTO lovage_result_until (task_id, until) VALUES (?1, ?2)
+                ON CONFLICT (task_id) DO UPDATE SET until = excluded.until",
+        )?
+        .execute(params![record.task_id.as_str(), until])?;
+    delete_over(connection, record.at, OVER_MAX).map(drop)
+}
+
+/// Deletes up to `most` results whose own time is over; how many that was.
+pub(super) fn delete_over(
+    connection: &Connection,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<usize> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let find = "SELECT task_id FROM lovage_result_until WHERE until < ?1 ORDER BY until LIMIT ?2";
+    let mut find = connection.prepare_cached(find)?;
+    let over = find.query_map(params![now.as_micros(), most], |row| row.get::<_, String>(0))?;
+    let over = over.collect::<rusqlite::Result<Vec<_>>>()?;
+    for task_id in &over {
+        for table in ["celery_taskmeta", "lovage_result_until"] {
+            let delete = format!("DELETE FROM {table} WHERE task_id = ?1");
+            connection.prepare_cached(&delete)?.execute([task_id])?;
+        }
+    }
+    Ok(over.len())
 }
 
 /// The row of a task.
@@ -139,11 +184,12 @@ pub(super) fn delete_done_before(
 ) -> rusqlite::Result<usize> {
     let seconds = before.as_micros().div_euclid(1_000_000);
     let mut deleted = 0;
-    for table in ["celery_taskmeta", "celery_tasksetmeta"] {
+    let is_for_all = "AND task_id NOT IN (SELECT task_id FROM lovage_result_until)";
+    for (table, and) in [("celery_taskmeta", is_for_all), ("celery_tasksetmeta", "")] {
         // Moments are stored as text that sorts by time.
         let delete = format!(
             "DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
-                WHERE date_done < strftime('%Y-%m-%d %H:%M:%S', ?1, 'unixepoch') LIMIT ?2)"
+                WHERE date_done < strftime('%Y-%m-%d %H:%M:%S', ?1, 'unixepoch') {and} LIMIT ?2)"
         );
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         deleted += connection.prepare_cached(&delete)?.execute(params![seconds, most])?;

@@ -116,6 +116,7 @@ impl Control {
                 reply_to: None,
                 correlation_id: None,
                 extended: None,
+                life: None,
             };
             results.store(&[record]).await.pop().unwrap_or(Ok(()))
         };
