@@ -55,8 +55,12 @@ pub trait ModuleStore: Send + Sync {
         incoming: Incoming,
     ) -> Result<(), PortError>;
 
-    /// Where the bytes of a version are. They must be hashed before they are used.
-    fn place(&self, tenant: &TenantId, digest: &Digest) -> PathBuf;
+    /// Where the bytes of a version are on this machine; they are brought here if they are elsewhere.
+    /// They must be hashed before they are used.
+    ///
+    /// # Errors
+    /// When they have to be brought and cannot.
+    async fn place(&self, tenant: &TenantId, digest: &Digest) -> Result<PathBuf, PortError>;
 
     /// Forgets the bytes of versions that no shelf has any more.
     ///

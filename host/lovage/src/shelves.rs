@@ -235,8 +235,10 @@ impl Shelves {
         digest: &Digest,
     ) -> Result<Arc<Module>, bool> {
         let version = module.version(digest).ok_or(false)?;
-        let place = self.store.place(tenant, digest);
-        let loaded = self.inspector.load(&place, digest, &version.manifest).await;
+        let loaded = match self.store.place(tenant, digest).await {
+            Ok(place) => self.inspector.load(&place, digest, &version.manifest).await,
+            Err(error) => Err(InspectError::Host(error)),
+        };
         let problem = match loaded {
             Ok(module) => return Ok(Arc::new(module)),
             Err(problem) => problem,

@@ -23,6 +23,12 @@ impl Surroundings {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
+    /// All variables that are text.
+    #[cfg(feature = "s3")]
+    pub(crate) fn texts(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter().filter_map(|(name, value)| Some((name, value.into_string().ok()?)))
+    }
+
     /// The folders in which programs are looked for.
     pub(crate) fn path(&self) -> Vec<PathBuf> {
         let path = self.variable("PATH").unwrap_or_default();

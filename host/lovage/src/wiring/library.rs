@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lovage_core::admin_ports::{Inspector, ModuleStore, Records};
 use lovage_core::ports::{Registry, Sandbox};
 use lovage_sandbox::Compiler;
@@ -35,18 +35,44 @@ impl Library {
         sandbox: &Arc<dyn Sandbox>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(folder) = &config.registry else { return Ok(None) };
-        // The compiler process works elsewhere: what it is given must not depend on where.
-        let folder = std::path::absolute(folder)?;
-        let store = FolderRegistry::open(folder).await.context("registry.folder")?;
+        let store = match folder.to_str().filter(|text| text.contains("://")) {
+            Some(url) => objects(url, config).await.context("registry.folder")?,
+            None => {
+                // The compiler process works elsewhere: what it is given must not depend on where.
+                let folder = std::path::absolute(folder)?;
+                Arc::new(FolderRegistry::open(folder).await.context("registry.folder")?)
+            }
+        };
         let records = SqliteRecords::open(&config.records, config.api.history).await;
         let inspector = Workbench::new(compiler.clone(), Arc::clone(sandbox));
         Ok(Some(Self {
-            store: Arc::new(store),
+            store,
             inspector: Arc::new(inspector),
             records: Arc::new(records.context("registry.records")?),
             placed: Arc::default(),
         }))
     }
+}
+
+/// The registry in an object store, with copies of modules beside their native code.
+#[cfg(feature = "s3")]
+async fn objects(url: &str, config: &Config) -> anyhow::Result<Arc<dyn ModuleStore>> {
+    use lovage_stores::registry::ObjectRegistry;
+
+    use crate::config::Surroundings;
+
+    if config.records.starts_with(url) {
+        bail!("registry.records has to name a file where registry.folder is a URL");
+    }
+    let copies = std::path::absolute(config.cache.join("modules"))?;
+    let environment = Surroundings::of_process().texts();
+    Ok(Arc::new(ObjectRegistry::at(url, environment, copies).await?))
+}
+
+#[cfg(not(feature = "s3"))]
+#[expect(clippy::unused_async, reason = "with the feature it waits")]
+async fn objects(url: &str, _config: &Config) -> anyhow::Result<Arc<dyn ModuleStore>> {
+    bail!("{url} is a URL, and this program was built without the feature `s3`")
 }
 
 /// What calls are answered by: modules that somebody may push at any moment, or those there are.

@@ -14,6 +14,8 @@
 //!
 //! Deliberately absent: locks, and trust in what is read. Bytes are hashed again by whoever runs them.
 
+#[cfg(feature = "object-store")]
+mod object;
 mod shelves;
 
 use std::fs::{self, File};
@@ -27,6 +29,9 @@ use async_trait::async_trait;
 use lovage_core::admin_ports::{Incoming, ModuleStore};
 use lovage_core::ports::PortError;
 use lovage_core::{Digest, Shelf, TenantId};
+
+#[cfg(feature = "object-store")]
+pub use object::ObjectRegistry;
 
 /// How often a worker looks whether something changed: it reads one small file.
 const LOOK: Duration = Duration::from_millis(200);
@@ -72,6 +77,10 @@ impl FolderRegistry {
 
     fn tenant(&self, tenant: &TenantId) -> PathBuf {
         self.folder.join("tenants").join(tenant.as_str())
+    }
+
+    fn file(&self, tenant: &TenantId, digest: &Digest) -> PathBuf {
+        self.tenant(tenant).join("modules").join(format!("{digest}.wasm"))
     }
 
     /// Whether nobody was told of this mark yet; now somebody is.
@@ -124,7 +133,7 @@ impl ModuleStore for FolderRegistry {
         digest: &Digest,
         incoming: Incoming,
     ) -> Result<(), PortError> {
-        let place = self.place(tenant, digest);
+        let place = self.file(tenant, digest);
         blocking("keep a module", move || {
             let folder = place.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder)?;
@@ -136,12 +145,12 @@ impl ModuleStore for FolderRegistry {
         .await
     }
 
-    fn place(&self, tenant: &TenantId, digest: &Digest) -> PathBuf {
-        self.tenant(tenant).join("modules").join(format!("{digest}.wasm"))
+    async fn place(&self, tenant: &TenantId, digest: &Digest) -> Result<PathBuf, PortError> {
+        Ok(self.file(tenant, digest))
     }
 
     async fn discard(&self, tenant: &TenantId, digests: &[Digest]) -> Result<(), PortError> {
-        let places: Vec<_> = digests.iter().map(|digest| self.place(tenant, digest)).collect();
+        let places: Vec<_> = digests.iter().map(|digest| self.file(tenant, digest)).collect();
         blocking("discard modules", move || {
             places.iter().try_for_each(|place| match fs::remove_file(place) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -212,91 +221,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use lovage_core::admin_ports::ModuleStore as _;
-    use lovage_core::{Digest, Shelf, Shelved, TenantId};
-    use tempfile::TempDir;
-
-    use super::FolderRegistry;
-
-    async fn registry(folder: &TempDir) -> FolderRegistry {
-        FolderRegistry::open(folder.path().join("registry")).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_shelf_is_replaced_once_per_revision() {
-        let folder = TempDir::new().unwrap();
-        let registry = registry(&folder).await;
-        let tenant: TenantId = "acme".parse().unwrap();
-        let empty = registry.shelf(&tenant).await.unwrap();
-        assert_eq!(empty, Shelf::default());
-        let mut one = empty.clone();
-        one.modules.insert("shop".parse().unwrap(), Shelved::default());
-        assert!(registry.replace(&tenant, &one).await.unwrap());
-        assert!(!registry.replace(&tenant, &empty).await.unwrap(), "somebody was first");
-        let read = registry.shelf(&tenant).await.unwrap();
-        assert_eq!((read.revision, &read.modules), (1, &one.modules));
-        assert_eq!(registry.revisions().await.unwrap(), [(tenant, 1)]);
-    }
-
-    #[tokio::test]
-    async fn of_many_writers_each_wins_once() {
-        let folder = TempDir::new().unwrap();
-        let registry = Arc::new(registry(&folder).await);
-        let tenant: TenantId = "acme".parse().unwrap();
-        let writers = (0..8).map(|number: u32| {
-            let (registry, tenant) = (Arc::clone(&registry), tenant.clone());
-            tokio::spawn(async move {
-                loop {
-                    let mut shelf = registry.shelf(&tenant).await.unwrap();
-                    let name = format!("module-{number}").parse().unwrap();
-                    shelf.modules.insert(name, Shelved::default());
-                    if registry.replace(&tenant, &shelf).await.unwrap() {
-                        return;
-                    }
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await.unwrap();
-        }
-        let shelf = registry.shelf(&tenant).await.unwrap();
-        assert_eq!((shelf.revision, shelf.modules.len()), (8, 8));
-        let files = std::fs::read_dir(folder.path().join("registry/tenants/acme")).unwrap();
-        assert!(files.count() <= 3, "old revisions go");
-    }
-
-    #[tokio::test]
-    async fn what_arrives_is_kept_or_gone() {
-        let folder = TempDir::new().unwrap();
-        let registry = registry(&folder).await;
-        let (tenant, digest) = ("acme".parse().unwrap(), Digest::from_bytes([1; 32]));
-        let incoming = registry.incoming().await.unwrap();
-        std::fs::write(incoming.path(), b"wasm").unwrap();
-        let path = incoming.path().to_owned();
-        registry.keep(&tenant, &digest, incoming).await.unwrap();
-        assert_eq!(std::fs::read(registry.place(&tenant, &digest)).unwrap(), b"wasm");
-        assert!(!path.exists());
-        drop(registry.incoming().await.unwrap());
-        let left = std::fs::read_dir(folder.path().join("registry/incoming")).unwrap().count();
-        assert_eq!(left, 0);
-        registry.discard(&tenant, &[digest, digest]).await.unwrap();
-        assert!(!registry.place(&tenant, &digest).exists());
-    }
-
-    #[tokio::test]
-    async fn a_change_is_noticed_by_others() {
-        let folder = TempDir::new().unwrap();
-        let (one, other) = (registry(&folder).await, registry(&folder).await);
-        let tenant = "acme".parse().unwrap();
-        let shelf = Shelf::default();
-        let (noticed, replaced) = tokio::join!(
-            tokio::time::timeout(Duration::from_secs(5), other.changed(Duration::from_mins(1))),
-            one.replace(&tenant, &shelf),
-        );
-        assert!(noticed.is_ok() && replaced.unwrap());
-    }
-}
+mod tests;
