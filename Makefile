@@ -46,6 +46,7 @@ test: ## Run every test, with real Redis and real Celery.
 	cargo build $(RELEASE) --workspace --all-targets
 	guest-examples/build
 	cargo test $(RELEASE) --workspace --no-fail-fast
+	cargo test $(RELEASE) -p lovage-stores --features object-store --lib registry
 	tests/languages/python/run
 	tests/languages/js/run
 	tests/languages/go/run
@@ -107,6 +108,7 @@ tenants: build ## Measure tenants: quiet ones beside one that floods, and 1,000 
 	@tests/tools/setup server python
 	@$(LOVAGE_PYTHON) tests/bench/tenants.py flood --quiet 0
 	@$(LOVAGE_PYTHON) tests/bench/tenants.py flood --quiet 200
+	@$(LOVAGE_PYTHON) tests/bench/tenants.py flood --quiet 0 --task bench.sieve
 	@$(LOVAGE_PYTHON) tests/bench/tenants.py modules
 
 .PHONY: waits

@@ -113,6 +113,15 @@ fn a_version_is_pushed_tried_promoted_and_rolled_back_under_load() {
         }
     }
     assert!(tried.1 * 50 > tried.0 && tried.1 * 4 < tried.0, "the canary answered {tried:?}");
+    println!(
+        "{} calls by Celery and {} over HTTP, none lost and none failed; of {} beside the canary it \
+         answered {}; rolled back in {:.3} s",
+        celery.len(),
+        http.len(),
+        tried.0,
+        tried.1,
+        rolled_back - before_rollback
+    );
     // What the history says of each call is the version that answered it.
     for (_, id, version) in celery.iter().step_by(20) {
         let view = acme.get(&format!("/v1/tasks/{id}?wait=5")).ok();
