@@ -52,7 +52,7 @@ async fn where_there_are_more_workers_than_the_quota_has_calls_each_has_its_turn
     let rig = Rig::durable();
     let all = workers(&rig, 3);
     let (mut turns, mut running) = ([0; 3], [0; 3]);
-    for round in 0..30 {
+    for round in 0..60 {
         let number = round % 3;
         running[number] = granted(&all[number], 1, running[number]).await?;
         turns[number] += running[number];
