@@ -24,7 +24,7 @@ pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use error::port_error;
 pub use kept::KeptStream;
-pub use link::{Link, LinkOptions, Pushed};
+pub use link::{Link, LinkOptions, Listener, Pushed};
 pub use part::{Arguments, ScriptPart, Steps, quote};
 pub use redis::{Cmd, Pipeline, Value};
 pub use script::{Call, Script};

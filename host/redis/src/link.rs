@@ -24,6 +24,9 @@ pub enum Pushed {
     Other,
 }
 
+/// Who is told what a server sends unasked.
+pub type Listener = Arc<dyn Fn(&Pushed) + Send + Sync>;
+
 impl Pushed {
     fn of(push: PushInfo) -> Self {
         match (push.kind, push.data.into_iter().next()) {
@@ -50,7 +53,7 @@ pub struct LinkOptions {
     pub patience: Duration,
     /// Called with whatever the server sends unasked, and when the connection ends; it must not
     /// block. `None` speaks the older protocol, which has no such thing.
-    pub on_push: Option<Arc<dyn Fn(&Pushed) + Send + Sync>>,
+    pub on_push: Option<Listener>,
     /// Commands that every new connection begins with.
     pub greeting: Vec<Cmd>,
 }

@@ -35,13 +35,13 @@ impl Library {
         sandbox: &Arc<dyn Sandbox>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(folder) = &config.registry else { return Ok(None) };
-        let store = match folder.to_str().filter(|text| text.contains("://")) {
-            Some(url) => objects(url, config).await.context("registry.folder")?,
-            None => {
-                // The compiler process works elsewhere: what it is given must not depend on where.
-                let folder = std::path::absolute(folder)?;
-                Arc::new(FolderRegistry::open(folder).await.context("registry.folder")?)
-            }
+        let url = folder.to_str().filter(|text| text.contains("://"));
+        let store = if let Some(url) = url {
+            objects(url, config).await.context("registry.folder")?
+        } else {
+            // The compiler process works elsewhere: what it is given must not depend on where.
+            let folder = std::path::absolute(folder)?;
+            Arc::new(FolderRegistry::open(folder).await.context("registry.folder")?)
         };
         let records = SqliteRecords::open(&config.records, config.api.history).await;
         let inspector = Workbench::new(compiler.clone(), Arc::clone(sandbox));

@@ -148,18 +148,18 @@ async fn what_arrives_is_kept_or_gone(rig: Rig) {
 }
 
 async fn a_change_is_noticed_by_others(rig: Rig) {
-    let shelf = Shelf::default();
+    let (shelf, acme) = (Shelf::default(), acme());
     let (noticed, replaced) = tokio::join!(
         tokio::time::timeout(Duration::from_secs(5), rig.other.changed(Duration::from_mins(1))),
-        rig.one.replace(&acme(), &shelf),
+        rig.one.replace(&acme, &shelf),
     );
     assert!(noticed.is_ok() && replaced.unwrap());
     // Whoever asks is told of each change once, however soon one follows another.
     rig.other.is_changed().await;
     assert!(!rig.other.is_changed().await);
     for _ in 0..3 {
-        let shelf = rig.one.shelf(&acme()).await.unwrap();
-        assert!(rig.one.replace(&acme(), &shelf).await.unwrap());
+        let shelf = rig.one.shelf(&acme).await.unwrap();
+        assert!(rig.one.replace(&acme, &shelf).await.unwrap());
         assert!(rig.other.is_changed().await && !rig.other.is_changed().await);
     }
 }

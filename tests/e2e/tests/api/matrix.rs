@@ -91,17 +91,21 @@ fn routes(task: &str, message: &str) -> Vec<Route> {
         ),
         route("DELETE", "/v1/modules/{module}", Value::Null, "modules:write", true),
     ];
-    for route in &mut routes {
-        match (route.method, route.named) {
-            // Under a name of its own, so that the other has no module `own` after it.
-            ("PUT", _) => {
-                (route.path, route.body) = ("/v1/modules/pushed".into(), says("p.task", "x"))
-            }
-            (_, "/v1/modules/{module}/diff") => route.path.push_str("?to=live"),
-            _ => {}
-        }
-    }
+    routes.iter_mut().for_each(complete);
     routes
+}
+
+/// What is special in a few of them.
+fn complete(route: &mut Route) {
+    match (route.method, route.named) {
+        // Under a name of its own, so that the other has no module `own` after it.
+        ("PUT", _) => {
+            route.path = "/v1/modules/pushed".into();
+            route.body = says("p.task", "x");
+        }
+        (_, "/v1/modules/{module}/diff") => route.path.push_str("?to=live"),
+        _ => {}
+    }
 }
 
 /// All that admins may ask, in an order in which each may go well.
