@@ -107,7 +107,7 @@ async fn a_shelf_is_replaced_once_per_revision(rig: Rig) {
 
 async fn of_many_writers_each_wins_once(rig: Rig) {
     let writers = (0..8).map(|number: u32| {
-        let store = Arc::clone(if number % 2 == 0 { &rig.one } else { &rig.other });
+        let store = Arc::clone(if number.is_multiple_of(2) { &rig.one } else { &rig.other });
         tokio::spawn(async move {
             loop {
                 let mut shelf = store.shelf(&acme()).await.unwrap();
