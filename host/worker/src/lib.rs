@@ -31,8 +31,8 @@ mod modules;
 mod operations;
 mod outbound;
 mod pipeline;
-mod replies;
 mod quotas;
+mod replies;
 mod restraint;
 mod running;
 #[cfg(test)]
@@ -58,8 +58,8 @@ pub use operations::{
     SharedRate, Slots, Sources, TimeLimits,
 };
 pub use outbound::HttpSettings;
-pub use replies::Replies;
 pub use quotas::LocalMeter;
+pub use replies::Replies;
 pub use schemas::{SchemaError, check_schema};
 pub use services::Services;
 pub use unpark::unpark;
