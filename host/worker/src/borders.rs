@@ -67,10 +67,10 @@ impl Pipeline {
         let tenants = self.tenants.now();
         let owner = tenants.owner(verdict.invocation.queue());
         if tenants.is_alone() {
-            return of_tenant(close(verdict, &self.close), &owner);
+            return of_tenant(close(verdict, &self.close), owner);
         }
         let settings = self.settings(verdict, &owner.id);
-        let closing = of_tenant(close(verdict, &settings), &owner);
+        let closing = of_tenant(close(verdict, &settings), owner);
         let is_foreign = |id: &TenantId| *id != owner.id;
         let mut queues = closing.publications.iter().map(|one| one.routing_key.as_str().into());
         let Some(foreign) = queues.find(|queue| is_foreign(&tenants.owner(queue).id)) else {
@@ -80,7 +80,7 @@ impl Pipeline {
         verdict.settlement =
             Settlement::Bury(Failure::new("lovage.exceptions", "TenantMismatch", &text));
         // What is to be told of a failure may be just as foreign: then it is told to nobody.
-        let mut closing = of_tenant(close(verdict, &settings), &owner);
+        let mut closing = of_tenant(close(verdict, &settings), owner);
         closing
             .publications
             .retain(|one| !is_foreign(&tenants.owner(&one.routing_key.as_str().into()).id));
@@ -103,7 +103,7 @@ impl Pipeline {
                 |one: &Publication| tenants.owner(&one.routing_key.as_str().into()).id == owner.id;
             closing.publications.extend(bodies.into_iter().filter(is_own));
         }
-        mark(closing, &owner);
+        mark(closing, owner);
         ended
     }
 
