@@ -287,6 +287,10 @@ typedef struct {
 
 __attribute__((weak)) void lovage_setup(void) {}
 
+static void setup(void) {
+    if (lovage_tasks == NULL) lovage_setup();
+}
+
 static failure_record recorded(failure why) {
     return (failure_record){
         .class_name = why.class_name,
@@ -322,7 +326,9 @@ EXPORT("lovage:task/handler@0.1.0#run")
 run_answer *handler_run(const char *task, size_t task_size, const char *args, size_t args_size,
                         const char *kwargs, size_t kwargs_size) {
     static lovage_call call;
-    lovage_setup();
+    /* Another attempt may have been in this instance. */
+    call = (lovage_call){0};
+    setup();
     const char *name = lovage_copy((lovage_text){task, task_size});
     for (const lovage_task *each = lovage_tasks; each != NULL; each = each->next) {
         if (strcmp(each->name, name) != 0) continue;
@@ -339,7 +345,7 @@ run_answer *handler_run(const char *task, size_t task_size, const char *args, si
 
 EXPORT("lovage:task/catalog@0.1.0#describe") lovage_text *catalog_describe(void) {
     static lovage_text manifest;
-    lovage_setup();
+    setup();
     manifest = write_manifest();
     return &manifest;
 }

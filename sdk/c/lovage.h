@@ -10,7 +10,8 @@
  *
  * Arguments are bound and checked by `params` before the function runs: what does not fit is a
  * TypeError in the caller, and is not retried. Everything that is returned to you lives until the
- * attempt is over; nothing has to be freed. Each attempt has a fresh instance: no static outlives it.
+ * attempt is over; nothing has to be freed. Each attempt has a fresh instance, unless `reuse` is set: no static
+ * outlives it.
  */
 #ifndef LOVAGE_H
 #define LOVAGE_H
@@ -68,6 +69,8 @@ typedef struct lovage_task {
     const char *schedule;
     /* What it asks the operator for, separated by spaces: "http:api.bank.example". */
     const char *capabilities;
+    /* How many attempts may share an instance, one after another; 0 is one. What they leave behind is there. */
+    int reuse;
     /* More members of the manifest's entry, as JSON without the outer braces. */
     const char *more;
     struct lovage_task *next;

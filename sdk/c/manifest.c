@@ -82,6 +82,7 @@ static void write_task(buffer *out, const lovage_task *task) {
     write_text(out, "rate_limit", task->rate_limit);
     write_text(out, "schedule", task->schedule);
     write_words(out, "capabilities", task->capabilities);
+    if (task->reuse > 0) buffer_format(out, ",\"reuse\":%d", task->reuse);
     if (task->more != NULL) buffer_text(out, lovage_format(",%s", task->more));
     buffer_text(out, "}");
 }

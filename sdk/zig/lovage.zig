@@ -71,6 +71,8 @@ pub const Policy = struct {
     schedule: ?[:0]const u8 = null,
     /// What it asks the operator for, separated by spaces: "http:api.bank.example".
     capabilities: ?[:0]const u8 = null,
+    /// How many attempts may share an instance, one after another.
+    reuse: u8 = 1,
 };
 
 pub const Header = http.Header;
@@ -228,7 +230,7 @@ pub const Ctx = struct {
     }
 };
 
-/// How the task that runs wants to end, when it answers `error.Ended`. One attempt an instance.
+/// How the task that runs wants to end, when it answers `error.Ended`. One attempt at a time.
 var ending: c.End = .{ .kind = 0 };
 
 /// A task: `function` is `fn (*Ctx, struct {…}) !T` or `fn (*Ctx) !T`.
@@ -265,6 +267,7 @@ pub fn task(comptime name: [:0]const u8, comptime function: anytype, comptime po
         .rate_limit = ptr_of(policy.rate_limit),
         .schedule = ptr_of(policy.schedule),
         .capabilities = ptr_of(policy.capabilities),
+        .reuse = policy.reuse,
     };
 }
 

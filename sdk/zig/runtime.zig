@@ -32,6 +32,7 @@ pub const Task = extern struct {
     rate_limit: ?[*:0]const u8 = null,
     schedule: ?[*:0]const u8 = null,
     capabilities: ?[*:0]const u8 = null,
+    reuse: c_int = 0,
     more: ?[*:0]const u8 = null,
     next: ?*Task = null,
 };

@@ -307,6 +307,15 @@ class Sdk:
         self.assertIsInstance(self.raised("http", url)[0], ConnectionError)
         self.assertEqual(type(self.raised("http", "http://other.example")[0]).__name__, "Denied")
 
+    @feature("a fresh instance for every attempt, unless a task asks to share them (`reuse`)")
+    def test_instances(self):
+        self.assertEqual([self.value("count") for _ in range(3)], [1, 1, 1])
+        calls = []
+        for _ in range(3):
+            calls.append(self.call("shared"))
+            calls[-1].get(timeout=PATIENCE_S, interval=0.02)
+        self.assertEqual([call.result for call in calls], [[n, call.id] for n, call in enumerate(calls, 1)])
+
     @feature("a manifest with parameters, documentation and limits")
     def test_manifest(self):
         done = command("check", modules() / self.language / f"{self.language}.wasm")

@@ -159,6 +159,16 @@ LOVAGE_TASK(ask, "conformance.http", .params = "url: text", .doc = "Asks a serve
     return lovage_return(call, "[%d, %s, %s]", answer.status, theirs, lovage_copy(answer.body));
 }
 
+static int attempts;
+
+LOVAGE_TASK(count, "conformance.count", .doc = "Which attempt this is in its instance.") {
+    return lovage_return_int(call, ++attempts);
+}
+
+LOVAGE_TASK(shared, "conformance.shared", .doc = "The same in one that attempts share, and its id.", .reuse = 100) {
+    return lovage_return(call, "[%d, %s]", ++attempts, lovage_quote(lovage_attempt(call)->task_id));
+}
+
 LOVAGE_TASK(sleep_for, "conformance.sleep", .params = "seconds: number",
             .doc = "Waits; other tasks run meanwhile.") {
     lovage_sleep_ms((int64_t)(lovage_number(call, "seconds") * 1000));

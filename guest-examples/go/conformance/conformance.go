@@ -154,6 +154,20 @@ func canvas(ctx *lovage.Ctx, x int) (any, error) {
 // request is all that Celery's request has.
 func request(ctx *lovage.Ctx, _ string) (map[string]any, error) { return ctx.Request() }
 
+var attempts int
+
+// count is which attempt this is in its instance.
+func count(*lovage.Ctx) int {
+	attempts++
+	return attempts
+}
+
+// shared is the same in one that attempts share, and its id.
+func shared(ctx *lovage.Ctx) []any {
+	attempts++
+	return []any{attempts, ctx.TaskID()}
+}
+
 // sleep waits; other tasks run meanwhile.
 func sleep(_ *lovage.Ctx, duration float64) float64 {
 	time.Sleep(seconds(duration))
@@ -204,6 +218,8 @@ func init() {
 	lovage.Task("conformance.changed", changed, lovage.Params("word"), lovage.MaxRetries(1))
 	lovage.Task("conformance.canvas", canvas, lovage.Params("x"))
 	lovage.Task("conformance.request", request, lovage.Params("word"))
+	lovage.Task("conformance.count", count)
+	lovage.Task("conformance.shared", shared, lovage.Reuse(100))
 	lovage.Task("conformance.sleep", sleep, lovage.Params("seconds"))
 	lovage.Task("conformance.http", ask, lovage.Params("url"), lovage.Capabilities("http:127.0.0.1:*"))
 }

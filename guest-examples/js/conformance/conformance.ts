@@ -136,6 +136,14 @@ export const canvas = task("conformance.canvas", (ctx, x: number): unknown => {
 /** All that Celery's request has. */
 export const request = task("conformance.request", (ctx, word: string): unknown => ctx.request);
 
+let attempts = 0;
+
+/** Which attempt this is in its instance. */
+export const count = task("conformance.count", (): number => ++attempts);
+
+/** The same in one that attempts share, and its id. */
+export const shared = task("conformance.shared", { reuse: 100 }, (ctx): unknown[] => [++attempts, ctx.taskId]);
+
 /** Waits; other tasks run meanwhile. */
 export const wait = task("conformance.sleep", async (_ctx, seconds: number): Promise<number> => {
   await sleep(seconds);

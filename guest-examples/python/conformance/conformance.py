@@ -161,6 +161,23 @@ def request(word: str) -> dict:
     return ctx.request
 
 
+attempts = []
+
+
+@task(name="conformance.count")
+def count() -> int:
+    """Which attempt this is in its instance."""
+    attempts.append(ctx.task_id)
+    return len(attempts)
+
+
+@task(name="conformance.shared", reuse=100)
+def shared() -> list:
+    """The same in one that attempts share, and its id."""
+    attempts.append(ctx.task_id)
+    return [len(attempts), attempts[-1]]
+
+
 @task(name="conformance.sleep")
 def sleep(seconds: float) -> float:
     """Waits; other tasks run meanwhile."""

@@ -136,6 +136,18 @@ fn ask(ctx: *lovage.Ctx, args: struct { url: [:0]const u8 }) !struct { u16, ?[]c
     return .{ answer.status, answer.header("X-Theirs"), .{ .text = answer.body } };
 }
 
+var attempts: u32 = 0;
+
+fn count(_: *lovage.Ctx) !u32 {
+    attempts += 1;
+    return attempts;
+}
+
+fn shared(ctx: *lovage.Ctx) !struct { u32, []const u8 } {
+    attempts += 1;
+    return .{ attempts, std.mem.span(ctx.attempt().task_id) };
+}
+
 fn sleep(ctx: *lovage.Ctx, args: struct { seconds: f64 }) !f64 {
     _ = ctx.sleepMs(@intFromFloat(args.seconds * 1000));
     return args.seconds;
@@ -163,6 +175,8 @@ comptime {
         lovage.task("conformance.canvas", canvas, .{}),
         lovage.task("conformance.request", request, .{}),
         lovage.task("conformance.http", ask, .{ .capabilities = "http:127.0.0.1:*" }),
+        lovage.task("conformance.count", count, .{}),
+        lovage.task("conformance.shared", shared, .{ .reuse = 100 }),
         lovage.task("conformance.sleep", sleep, .{}),
     });
 }

@@ -10,6 +10,8 @@ use lovage_core::ports::Egress as _;
 
 use crate::Client;
 
+mod tls;
+
 /// What people try who want a server to talk to itself, to its neighbours or to its cloud.
 const CORPUS: [&str; 58] = [
     "http://127.0.0.1/",

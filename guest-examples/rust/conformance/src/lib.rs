@@ -1,5 +1,6 @@
 //! The tasks that every language's SDK is measured by, in Rust.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lovage::prelude::*;
@@ -190,6 +191,20 @@ fn canvas(ctx: &Ctx, x: i64) -> Result<serde_json::Value, TaskError> {
 fn request(ctx: &Ctx, word: String) -> Result<serde_json::Value, TaskError> {
     lovage::debug!("{word}");
     Ok(ctx.request()?)
+}
+
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
+/// Which attempt this is in its instance.
+#[lovage::task(name = "conformance.count")]
+fn count() -> u32 {
+    ATTEMPTS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// The same in one that attempts share, and its id.
+#[lovage::task(name = "conformance.shared", reuse = 100)]
+fn shared(ctx: &Ctx) -> (u32, String) {
+    (ATTEMPTS.fetch_add(1, Ordering::Relaxed) + 1, ctx.attempt().task_id.clone())
 }
 
 /// Waits; other tasks run meanwhile.
