@@ -36,6 +36,8 @@ class Figures:
     module_kb: float
     compile_s: float
     task_us: float
+    # The same in an instance that attempts share; None of what cannot.
+    shared_us: float | None
     tasks_per_s: float
     executor_mib: float
 
@@ -74,29 +76,41 @@ def measure(name, server, calls) -> Figures:
     native = {"LOVAGE_WORKER__CACHE": f"{environment()['LOVAGE_BUILD_CACHE']}/native"}
     with Process(words, more=native | GRANTED) as worker:
         worker.wait_for_line("ready:", PATIENCE_S)
-        run(queue, min(WARM_UP, calls))
-        queue.stage([("conformance.add", (2, 3))] * calls)
-        before, begun = usage.of(worker.pid, memory=False), time.monotonic()
-        queue.release()
-        queues.wait_for_results(queue, calls, PATIENCE_S)
-        seconds, after = time.monotonic() - begun, usage.of(worker.pid)
+        run(queue, worker, ("conformance.add", (2, 3)), min(WARM_UP, calls))
+        fresh = run(queue, worker, ("conformance.add", (2, 3)), calls)
+        memory = usage.of(worker.pid).pss_bytes
+        shared = None
+        if LANGUAGES[name]["form"] == "sdk":
+            shared = run(queue, worker, ("conformance.shared", ()), calls)
     queue.close()
     return Figures(
         name=name,
         module_kb=module.stat().st_size / 1e3,
         compile_s=compile_seconds(module),
-        task_us=(after.cpu_s - before.cpu_s) / calls * 1e6,
-        tasks_per_s=calls / seconds,
-        executor_mib=after.pss_bytes / 2**20,
+        task_us=fresh.cpu_us,
+        shared_us=shared and shared.cpu_us,
+        tasks_per_s=calls / fresh.seconds,
+        executor_mib=memory / 2**20,
     )
 
 
-def run(queue, calls):
-    """Calls that are not measured."""
-    queue.stage([("conformance.add", (2, 3))] * calls)
+@dataclass
+class Run:
+    """What so many calls took: CPU time of each, and all of them by the clock."""
+
+    cpu_us: float
+    seconds: float
+
+
+def run(queue, worker, call, calls) -> Run:
+    """Has a call run so often."""
+    queue.stage([call] * calls)
+    before, begun = usage.of(worker.pid, memory=False), time.monotonic()
     queue.release()
     queues.wait_for_results(queue, calls, PATIENCE_S)
+    seconds, after = time.monotonic() - begun, usage.of(worker.pid, memory=False)
     queue.forget_results()
+    return Run((after.cpu_s - before.cpu_s) / calls * 1e6, seconds)
 
 
 def compile_seconds(module) -> float:
@@ -115,8 +129,8 @@ def usage_of_children() -> float:
 
 
 HEAD = (
-    "| language | module, kB | compile, CPU s | no-op task, CPU µs | tasks/s | memory, MiB |\n"
-    "|---|---:|---:|---:|---:|---:|\n"
+    "| language | module, kB | compile, CPU s | no-op task, CPU µs | in a shared instance | tasks/s | memory, MiB |\n"
+    "|---|---:|---:|---:|---:|---:|---:|\n"
 )
 
 
@@ -124,8 +138,9 @@ def row(each) -> str:
     """A line of the table."""
     entry = LANGUAGES[each.name]
     title = entry.get("title", each.name) + (", a program" if entry["form"] == "command" else "")
+    shared = "–" if each.shared_us is None else f"{each.shared_us:,.0f}"
     return (
-        f"| {title} | {each.module_kb:,.0f} | {each.compile_s:.1f} | {each.task_us:,.0f} "
+        f"| {title} | {each.module_kb:,.0f} | {each.compile_s:.1f} | {each.task_us:,.0f} | {shared} "
         f"| {each.tasks_per_s:,.0f} | {each.executor_mib:.0f} |"
     )
 
