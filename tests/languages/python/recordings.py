@@ -34,6 +34,7 @@ def calls(demo):
     elsewhere = d.app.signature("elsewhere.on_error", args=("extra",)).set(queue="elsewhere")
     typed = ((datetime.date(2026, 1, 2),), {"u": uuid.UUID(int=5), "d": decimal.Decimal("0.10")})
     return {
+        "run-started-doc": lambda: d.started.delay(20),
         "run-progress-doc": lambda: d.progress_hang.delay(20),
         "run-ok-add": lambda: d.add.delay(2, 3),
         "run-ok-echo-typed": lambda: d.echo.apply_async(*typed),
@@ -75,6 +76,7 @@ def calls(demo):
         "run-link-many": lambda: d.add.apply_async((1, 2), link=many),
         "run-chain": lambda: chain(d.add.s(1, 2), d.mul.s(3), d.add.s(10)).apply_async(),
         "run-chain-fail": lambda: chain(d.fail.s("c"), d.mul.s(3), d.add.s(10)).apply_async(),
+        "run-errback-new": lambda: d.fail.apply_async(("x",), link_error=d.errback_new.s()),
         "run-errback-old": lambda: d.fail.apply_async(("x",), link_error=d.errback_old.s()),
         "run-eta-past": lambda: d.add.apply_async((1, 2), eta=past),
         "run-expired": lambda: d.add.apply_async((1, 2), expires=past),
@@ -198,12 +200,13 @@ def again(d, signature, result):
 
 
 #: Where the recording was stopped before its last state.
-STATES = {"run-retry-later": "RETRY", "run-progress-doc": "PROGRESS"}
+STATES = {"run-retry-later": "RETRY", "run-progress-doc": "PROGRESS", "run-started-doc": "STARTED"}
 
 
 def plain(text):
     """Ids, and what differs by place and time, as one word each."""
     text = re.sub(r"0x[0-9a-f]+", "ADDRESS", ID.sub("ID", text))
+    text = re.sub(r'"pid": \d+, "hostname": "[^"]+"', '"pid": 1, "hostname": "HOST"', text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "MOMENT", text)
     return re.sub(r"\b(who|retry-later|swapg?|rc)-1\b", "ID", text)
 
