@@ -233,7 +233,7 @@ fn report(config: &Config) -> String {
 
     let system = rustix::system::uname();
     let mut text = format!(
-        "\nsoftware -> lovage:{}\nplatform -> system:{} arch:{}\n            kernel version:{}\n\
+        "\nsoftware -> celery:5.7 as spoken by lovage:{}\nplatform -> system:{} arch:{}\n            kernel version:{}\n\
          settings -> transport:{} results:{}\n\n",
         env!("CARGO_PKG_VERSION"),
         system.sysname().to_string_lossy(),

@@ -11,6 +11,7 @@ use lovage_core::{
 };
 
 use crate::chords::Ended;
+use crate::event::Event;
 use crate::pipeline::Pipeline;
 
 /// The header in which a message may say whose it is.
@@ -90,6 +91,7 @@ impl Pipeline {
     /// Tells chords of a verdict. A body that would go to a queue of another tenant does not leave.
     pub(crate) async fn count(&self, verdict: &Verdict, closing: &mut Closing) -> Vec<Ended> {
         if closing.chords.is_none() {
+            self.observe_sent(closing);
             return Vec::new();
         }
         let tenants = self.tenants.now();
@@ -104,7 +106,14 @@ impl Pipeline {
             closing.publications.extend(bodies.into_iter().filter(is_own));
         }
         mark(closing, owner);
+        self.observe_sent(closing);
         ended
+    }
+
+    fn observe_sent(&self, closing: &Closing) {
+        if !closing.publications.is_empty() {
+            self.observe(&Event::Sent { publications: &closing.publications });
+        }
     }
 
     /// What settling a tenant's call depends on: where one goes that names no queue.

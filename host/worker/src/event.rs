@@ -1,6 +1,8 @@
 //! What happens in a worker, told once, for logs, metrics and whoever watches.
 
-use lovage_core::{Invocation, Job, Json, LogLevel, LogLine, Report, Settlement, Usage, Verdict};
+use lovage_core::{
+    Invocation, Job, Json, LogLevel, LogLine, Publication, Report, Settlement, Usage, Verdict,
+};
 use tracing::{debug, info, warn};
 
 /// Something that happened to a message.
@@ -15,6 +17,11 @@ pub enum Event<'a> {
     Started {
         /// The call, with all that it runs as.
         job: &'a Job,
+    },
+    /// Messages are about to leave: retries, and what follows calls or was sent by them.
+    Sent {
+        /// The messages.
+        publications: &'a [Publication],
     },
     /// A call was decided on, by running it or by looking at it, and settled.
     Settled {
@@ -59,6 +66,7 @@ impl Event<'_> {
                 let (id, name) = (&invocation.id, invocation.shown_name());
                 debug!(task.id = %id, task.name = name, "Task received");
             }
+            Self::Sent { publications } => debug!(count = publications.len(), "Messages leave"),
             Self::Started { job } => {
                 let (id, name) = (&job.invocation.id, job.invocation.shown_name());
                 debug!(task.id = %id, task.name = name, "Task started");

@@ -296,7 +296,7 @@ impl Observer for Events {
             Event::Received { invocation } => self.tell(TaskEvent::Received(invocation)),
             Event::Started { job } => self.tell(TaskEvent::Started(&job.invocation.id)),
             Event::Settled { verdict, usage } => self.tell_settled(verdict, usage),
-            Event::Known { .. } | Event::Quarantined { .. } => {}
+            Event::Known { .. } | Event::Quarantined { .. } | Event::Sent { .. } => {}
         }
     }
 }

@@ -108,7 +108,7 @@ impl Observer for LiveLines {
                 let (id, name) = (inert(&id), inert(invocation.shown_name()));
                 println!("  {name}  {id}  dup  done before");
             }
-            Event::Received { .. } | Event::Started { .. } => {}
+            Event::Received { .. } | Event::Sent { .. } | Event::Started { .. } => {}
             Event::Quarantined { queue, code } => {
                 println!("  {queue}: put a message aside: {code}");
             }

@@ -113,7 +113,20 @@ fn shown(layers: &Layers, with_defaults: bool) -> Map<String, Value> {
         (with_defaults || origin != Origin::Default)
             .then(|| (key.path.replace('.', "_"), typed(&masked(value))))
     });
-    wanted.collect()
+    // What Celery's tools look for in every worker's settings, as it is here.
+    let always = ["accept_content", "broker_url", "result_backend"];
+    let always = always.map(|name| (name.to_owned(), typed(&masked(layers.get(name).0))));
+    let fixed = [
+        ("broker_heartbeat", Value::Null),
+        ("deprecated_settings", Value::Null),
+        ("enable_utc", true.into()),
+        ("include", Value::Array(Vec::new())),
+        ("timezone", "UTC".into()),
+        ("worker_hijack_root_logger", false.into()),
+        ("worker_log_color", false.into()),
+    ];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value));
+    fixed.into_iter().chain(always).chain(wanted).collect()
 }
 
 /// A setting's text as the value that it means.

@@ -11,12 +11,15 @@
 mod labels;
 mod serve;
 mod tasks;
+mod waits;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lovage_core::ports::{Broker, Clock, KeptMessages};
-use lovage_core::{DropReason, ParkReason, Settlement, Usage, Verdict};
+use lovage_core::{
+    DropReason, JsonPart, ParkReason, Publication, Settlement, TaskName, Usage, Verdict,
+};
 use lovage_worker::{Event, Modules, Observer, Operations};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +32,7 @@ use tokio::sync::Mutex;
 use labels::Labels;
 pub(crate) use serve::serve;
 use tasks::Tasks;
+use waits::Waits;
 
 /// What metrics are read from besides events.
 pub(crate) struct MetricsPorts {
@@ -48,6 +52,7 @@ pub(crate) struct Metrics {
     ports: MetricsPorts,
     registry: Registry,
     tasks: Tasks,
+    waits: Waits,
     known: Family<Labels, Counter>,
     lease_lost: Counter,
     schedule_lag: Histogram,
@@ -97,7 +102,8 @@ impl Metrics {
         build.get_or_create(&Labels::of([("version", env!("CARGO_PKG_VERSION"))])).set(1);
         registry.register("lovage_build_info", "The worker's version", build);
         let scraping = Mutex::default();
-        Self { ports, registry, tasks, known, lease_lost, schedule_lag, sampled, scraping }
+        let waits = Waits::default();
+        Self { ports, registry, tasks, waits, known, lease_lost, schedule_lag, sampled, scraping }
     }
 
     /// Everything as text.
@@ -138,6 +144,7 @@ impl Metrics {
 
     fn settled(&self, verdict: &Verdict, usage: &Usage) {
         let invocation = &verdict.invocation;
+        self.waits.end(invocation.delivery.receipt, self.ports.clock.now());
         let name = verdict.task.as_ref().map_or(labels::UNKNOWN, |task| task.name.as_str());
         let series = self.tasks.series(name, invocation.queue());
         series.settled(verdict, usage);
@@ -157,6 +164,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a message that this worker sends, by its task and where it goes.
+    fn sent(&self, publication: &Publication) {
+        let headers = JsonPart::parse(&publication.parts.headers);
+        let task = headers.ok().and_then(|headers| headers.member("task")?.as_text());
+        let task = TaskName::from(task.as_deref().unwrap_or_default());
+        let is_known = self.ports.modules.knows(&task);
+        let name = if is_known { task.as_str() } else { labels::UNKNOWN };
+        self.tasks.series(name, &publication.routing_key.as_str().into()).sent();
+    }
+
     fn count_known(&self, result: &'static str) {
         self.known.get_or_create(&Labels::of([("result", result)])).inc();
     }
@@ -170,6 +187,7 @@ impl Observer for Metrics {
                 let name =
                     if self.ports.modules.knows(task) { task.as_str() } else { labels::UNKNOWN };
                 self.tasks.series(name, invocation.queue()).received();
+                self.waits.begin(invocation.delivery.receipt, self.ports.clock.now());
                 if let Some(eta) = invocation.eta {
                     let now = self.ports.clock.now();
                     if eta <= now {
@@ -179,7 +197,12 @@ impl Observer for Metrics {
             }
             Event::Started { job } => {
                 let invocation = &job.invocation;
-                self.tasks.series(invocation.task.as_str(), invocation.queue()).started();
+                let waited = self.waits.end(invocation.delivery.receipt, self.ports.clock.now());
+                let series = self.tasks.series(invocation.task.as_str(), invocation.queue());
+                series.started(waited);
+            }
+            Event::Sent { publications } => {
+                publications.iter().for_each(|publication| self.sent(publication));
             }
             Event::Settled { verdict, usage } => self.settled(verdict, usage),
             Event::Known { .. } => self.count_known("known"),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lovage_core::{Failure, QueueName, Settlement, Usage, Verdict};
 use prometheus_client::metrics::counter::Counter;
@@ -46,6 +47,7 @@ pub(super) struct Tasks {
 
 /// The series of one task on one queue: found once, then only added to.
 pub(super) struct Series {
+    sent: Counter,
     received: Counter,
     started: Counter,
     succeeded: Counter,
@@ -53,6 +55,7 @@ pub(super) struct Series {
     revoked: Counter,
     retried: Counter,
     runtime: Histogram,
+    queue_wait: Histogram,
     attempts: [Counter; 8],
     duration: Histogram,
     fuel: Counter,
@@ -167,15 +170,14 @@ impl Tasks {
             Labels::of([("name", name), ("hostname", &self.host), ("queue_name", queue.as_str())]);
         let [sent, received, started, succeeded, rejected, revoked, retried] =
             self.events.each_ref().map(|family| family.get_or_create_owned(&labels));
-        drop(sent); // it is there, and 0: producers count what they send
         drop(self.failed.get_or_create(&self.failed_labels(name, queue, "")));
-        drop(self.queue_wait.get_or_create(&labels));
         let task = Labels::of([("task", name)]);
         let attempts = OUTCOMES.map(|outcome| {
             let labels = Labels::of([("tenant", "default"), ("task", name), ("outcome", outcome)]);
             self.attempts.get_or_create_owned(&labels)
         });
         Series {
+            sent,
             received,
             started,
             succeeded,
@@ -183,6 +185,7 @@ impl Tasks {
             revoked,
             retried,
             runtime: self.runtime.get_or_create_owned(&labels),
+            queue_wait: self.queue_wait.get_or_create_owned(&labels),
             attempts,
             duration: self.duration.get_or_create_owned(&task),
             fuel: self.fuel.get_or_create_owned(&task),
@@ -196,8 +199,16 @@ impl Series {
         self.received.inc();
     }
 
-    pub(super) fn started(&self) {
+    pub(super) fn sent(&self) {
+        self.sent.inc();
+    }
+
+    /// It begins, after it waited so long.
+    pub(super) fn started(&self, waited: Option<Duration>) {
         self.started.inc();
+        if let Some(waited) = waited {
+            self.queue_wait.observe(waited.as_secs_f64());
+        }
     }
 
     pub(super) fn settled(&self, verdict: &Verdict, usage: &Usage) {

@@ -8,6 +8,7 @@
 
 mod postgres;
 mod redis;
+mod results;
 mod settle;
 mod sqlite;
 

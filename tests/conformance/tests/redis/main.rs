@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail loudly")]
 
 mod alone;
+mod formats;
 mod meter;
 mod rig;
 mod settle;

@@ -129,7 +129,7 @@ fn commands_find_nothing_missing(place: &Place) {
         (&["control", "pool_grow", "1"], "pool will grow"),
         (&["control", "add_consumer", "more"], "add consumer more"),
         (&["inspect", "active_queues"], "more"),
-        (&["inspect", "report"], "software -> lovage"),
+        (&["inspect", "report"], "spoken by lovage"),
     ] {
         let output = celery(place, arguments);
         assert!(

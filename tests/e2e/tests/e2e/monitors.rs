@@ -208,13 +208,19 @@ fn the_metrics_have_the_exporters_series_and_ours() {
         let ours = ours.unwrap_or_else(|| panic!("{} is missing:\n{text}", name(line)));
         assert_eq!(labels(ours), labels(line), "{ours}");
     }
+    let retried = "celery_task_retried_total{";
+    let retries: Vec<_> = text.lines().filter(|line| line.starts_with(retried)).collect();
+    let sent: Vec<_> = retries.iter().map(|line| line.replacen("retried", "sent", 1)).collect();
+    for line in &sent {
+        assert!(text.contains(line.as_str()), "this worker sent its retries, and no more: {line}");
+    }
+    assert!(retries.iter().any(|line| !line.ends_with(" 0")), "{retries:?}");
     for series in [
         "celery_task_succeeded_total{name=\"bench.add\",hostname=\"box\",queue_name=\"celery\"} 1",
         "celery_task_failed_total{name=\"demo.fail\",hostname=\"box\",queue_name=\"celery\",exception=\"ValueError\"} 1",
         "celery_task_failed_total{name=\"unknown\",hostname=\"box\",queue_name=\"celery\",exception=\"NotRegistered\"} 1",
         "celery_worker_up{hostname=\"box\"} 1",
-        "celery_task_sent_total{",
-        "celery_task_queue_wait_time_count{",
+        "celery_task_queue_wait_time_count{name=\"bench.add\",hostname=\"box\",queue_name=\"celery\"} 1",
         "celery_active_consumer_count{queue_name=\"celery\"} 1",
         "lovage_task_attempts_total{tenant=\"default\",task=\"bench.add\",outcome=\"succeeded\"} 1",
         "lovage_task_fuel_total{task=\"bench.add\"}",
