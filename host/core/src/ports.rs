@@ -194,6 +194,12 @@ pub trait SharedRates: Send + Sync {
 pub trait Settle: Send + Sync {
     /// Settles a batch; answers in the same order. On an error that delivery is not closed.
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>>;
+
+    /// Whether a closing is true as a whole or not at all. Then there is no half of it for anybody to
+    /// finish, and the ledger needs no verdict but that of a key whose result is promised to others.
+    fn is_one_step(&self) -> bool {
+        false
+    }
 }
 
 /// A ledger and a result backend that share a database, where settling is in order otherwise.

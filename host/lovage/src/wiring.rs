@@ -1,6 +1,6 @@
 //! Which adapters a configuration means, and how they are joined.
 //!
-//! Where broker and results live in one Redis database or one SQLite file, settling is one step in
+//! Where broker and results live on one Redis server or in one SQLite file, settling is one step in
 //! it; otherwise the same verbs run in order. The worker cannot tell which.
 
 mod amqp;
@@ -343,14 +343,21 @@ async fn redis_ends(config: &Config, queues: Address, backend: Place) -> anyhow:
     }
     let is_one = match &backend {
         // No script can read what is compressed, or in another serializer.
-        Place::Redis(results) => {
-            results.is_same_database(&queues) && !apart && config.results.format.is_plain()
+        Place::Redis(results)
+            if !apart && config.results.format.is_plain() && results.is_same_server(&queues) =>
+        {
+            results.is_same_database(&queues) || broker.reaches(results.database()).await?
         }
         Place::Nowhere => !apart,
-        Place::Amqp(_) | Place::Postgres(_) | Place::Replies | Place::Sqlite(_) => false,
+        Place::Amqp(_)
+        | Place::Postgres(_)
+        | Place::Redis(_)
+        | Place::Replies
+        | Place::Sqlite(_) => false,
     };
     if let (true, Place::Redis(results)) = (is_one, &backend) {
-        parts.push(RedisResults::part(&redis_results(config, (**results).clone())));
+        let part = RedisResults::part(&redis_results(config, (**results).clone()));
+        parts.push(part.across(results.database(), queues.database()));
     }
     let chords = counted(config, &backend)?;
     let results = results(config, backend, Arc::new(broker.clone())).await?;

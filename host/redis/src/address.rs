@@ -104,8 +104,14 @@ impl Address {
     /// Whether the other address is the same database of the same server, as far as names tell:
     /// then one script can write both.
     pub fn is_same_database(&self, other: &Self) -> bool {
-        self.info.addr() == other.info.addr()
+        self.is_same_server(other)
             && self.info.redis_settings().db() == other.info.redis_settings().db()
+    }
+
+    /// Whether the other address is on the same server, as far as names tell: then a script that may
+    /// change its database can write both.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.info.addr() == other.info.addr()
     }
 
     /// The database's number.
@@ -236,6 +242,8 @@ mod tests {
         let one = Address::parse("redis://host/1")?;
         assert!(one.is_same_database(&Address::parse("redis://:pass@host:6379/1")?));
         assert!(!one.is_same_database(&Address::parse("redis://host/2")?));
+        assert!(one.is_same_server(&Address::parse("redis://host/2")?));
+        assert!(!one.is_same_server(&Address::parse("redis://elsewhere/1")?));
         assert!(!one.is_same_database(&Address::parse("rediss://host/1")?));
         Ok(())
     }

@@ -25,7 +25,7 @@ pub use backoff::Backoff;
 pub use error::port_error;
 pub use kept::KeptStream;
 pub use link::{Link, LinkOptions, Listener, Pushed};
-pub use part::{Arguments, ScriptPart, Steps, quote};
+pub use part::{Arguments, Batch, ScriptPart, Steps, quote};
 pub use redis::{Cmd, Pipeline, Value};
 pub use script::{Call, Script};
 pub use subscription::Subscription;

@@ -7,28 +7,35 @@ use lovage_core::Closing;
 use lovage_core::ports::PortError;
 use redis::Value;
 
+use crate::Call;
 use crate::error::is_passing_answer;
 
 /// One adapter's share of making a verdict true: what it does inside Redis, and what it needs of a
 /// [`Closing`] to do it.
 ///
-/// Shares run in the order in which they are joined, and each may veto what comes after it. The Lua
-/// is the body of a function of `first`, `count` and `receipt`: its arguments are `ARGV[first]` to
-/// `ARGV[first + count - 1]`. It returns
+/// Shares run in the order in which they are joined, each for the whole batch before the next begins,
+/// and each may veto what comes after it. One that has no arguments for a closing is passed over.
+/// The Lua is the body of a function of `first`, `count`, `receipt` and `known`: its arguments are
+/// `ARGV[first]` to `ARGV[first + count - 1]`. It returns
 /// * nothing, to go on with the next part,
 /// * `false`, to end this closing here, as one that somebody else has the right to, or
 /// * a text, to end it here with that error.
 ///
 /// What does not depend on the closing belongs into the part's preparation, which runs once a script and
 /// whose locals its functions see. It must not raise errors once it has written: it calls commands that
-/// may fail by `redis.pcall`.
+/// may fail by `redis.pcall`. Numbers for Redis are better left the texts that they came as: what Lua
+/// makes a text of it prints with seventeen digits, which takes as long as the command.
 #[derive(Clone)]
 pub struct ScriptPart {
     /// What comes before all closings.
     preparation: String,
     lua: String,
+    /// What is read for all closings at once: Lua of the same form that returns a key.
+    reads: Option<String>,
     /// What is done instead when the delivery is no longer the session's.
     when_lost: Option<String>,
+    /// The database that it writes, and the one that all others do.
+    databases: Option<(i64, i64)>,
     encode: Arc<Encode>,
 }
 
@@ -41,8 +48,14 @@ impl ScriptPart {
         lua: impl Into<String>,
         encode: impl Fn(&Closing, &mut Arguments) + Send + Sync + 'static,
     ) -> Self {
-        let preparation = String::new();
-        Self { preparation, lua: lua.into(), when_lost: None, encode: Arc::new(encode) }
+        Self {
+            preparation: String::new(),
+            lua: lua.into(),
+            reads: None,
+            when_lost: None,
+            databases: None,
+            encode: Arc::new(encode),
+        }
     }
 
     /// The same part, with Lua statements that run before all closings of a script; other parts do not
@@ -52,11 +65,25 @@ impl ScriptPart {
         Self { preparation: preparation.into(), ..self }
     }
 
+    /// The same part, for which the strings under some keys are read in one command: Lua of the same
+    /// form names a closing's key, and its functions find what was there as `known`, `false` when there
+    /// was nothing. What the part has written meanwhile it has to know by itself.
+    #[must_use]
+    pub fn reading(self, lua: impl Into<String>) -> Self {
+        Self { reads: Some(lua.into()), ..self }
+    }
+
     /// The same part, which also does something when the delivery is no longer the session's: Lua of
     /// the same form, whose answer nobody hears.
     #[must_use]
     pub fn when_lost(self, lua: impl Into<String>) -> Self {
         Self { when_lost: Some(lua.into()), ..self }
+    }
+
+    /// The same part in a script whose other parts write database `home`, while this one writes `own`.
+    #[must_use]
+    pub fn across(self, own: i64, home: i64) -> Self {
+        Self { databases: (own != home).then_some((own, home)), ..self }
     }
 
     /// Fills `arguments`, which are emptied first, with what this part needs of a closing.
@@ -72,30 +99,42 @@ impl fmt::Debug for ScriptPart {
     }
 }
 
-/// Some parts as one Lua function `run(at, receipt)`: `ARGV[at]` is where the first part's group
-/// begins. It returns 1 when all have run, what a veto said otherwise (`false` as 0), and as a
-/// second value where the next closing's arguments begin.
+/// Some parts as two Lua functions.
+///
+/// `closings(at)` reads the closings whose arguments are `ARGV[at]` and the following, as [`Batch`] adds
+/// them: tables with their `receipt`. `run(closings, answers)` runs the parts for those whose answer is
+/// 1, and what is to be done when they are lost for those whose answer is 0. It sets an answer to what
+/// a veto said (`false` is 0).
 #[derive(Debug)]
 pub struct Steps;
 
 impl Steps {
     /// The Lua text.
     pub fn lua(parts: &[ScriptPart]) -> String {
-        let mut lua = String::from("local parts, losses = {}, {}\n");
+        let mut lua = String::from("local parts = {}\n");
         for part in parts {
             lua.push_str("do\n");
             lua.push_str(&part.preparation);
-            lua.push_str("\nparts[#parts + 1] = function(first, count, receipt)\n");
-            lua.push_str(&part.lua);
-            lua.push_str("\nend\n");
-            if let Some(when_lost) = &part.when_lost {
-                lua.push_str("losses[#parts] = function(first, count, receipt)\n");
-                lua.push_str(when_lost);
-                lua.push_str("\nend\n");
+            lua.push_str("\nlocal part = {}\n");
+            let functions = [
+                ("run", Some(&part.lua)),
+                ("name", part.reads.as_ref()),
+                ("lost", part.when_lost.as_ref()),
+            ];
+            for (name, body) in functions {
+                if let Some(body) = body {
+                    let _ = writeln!(
+                        lua,
+                        "function part.{name}(first, count, receipt, known)\n{body}\nend"
+                    );
+                }
             }
-            lua.push_str("end\n");
+            if let Some((own, home)) = part.databases {
+                let _ = writeln!(lua, "part.own, part.home = '{own}', '{home}'");
+            }
+            lua.push_str("parts[#parts + 1] = part\nend\n");
         }
-        lua.push_str(RUN);
+        lua.push_str(include_str!("part.lua"));
         lua
     }
 
@@ -118,22 +157,53 @@ impl Steps {
     }
 }
 
-const RUN: &str = "
-local function run(at, receipt, answer)
-  local lost = answer == 0
-  for n = 1, #parts do
-    local count = tonumber(ARGV[at])
-    if answer == 1 then
-      local veto = parts[n](at + 1, count, receipt)
-      if veto ~= nil then answer = veto or 0 end
-    elseif lost and losses[n] then
-      losses[n](at + 1, count, receipt)
-    end
-    at = at + 1 + count
-  end
-  return answer, at
-end
-";
+/// Adds closings to a script's call, with buffers that are used again for the next.
+#[derive(Debug, Default)]
+pub struct Batch {
+    header: Vec<u8>,
+    one: Arguments,
+    all: Arguments,
+}
+
+impl Batch {
+    /// Adds a closing: a header, which says how many arguments each part has and what the receipt is,
+    /// and the arguments. Returns the bytes in the arguments.
+    pub fn add(
+        &mut self,
+        call: &mut Call,
+        receipt: &[u8],
+        parts: &[ScriptPart],
+        closing: &Closing,
+    ) -> usize {
+        let Self { header, one, all } = self;
+        header.clear();
+        all.clear();
+        for part in parts {
+            part.encode(closing, one);
+            header.extend_from_slice(&count(one.len()));
+            one.iter().for_each(|argument| all.push(argument));
+        }
+        header.extend_from_slice(receipt);
+        call.bytes(header);
+        for argument in all.iter() {
+            call.bytes(argument);
+        }
+        all.size()
+    }
+
+    /// Adds what needs no closing, for a script of one part.
+    pub fn add_arguments(call: &mut Call, arguments: &Arguments) {
+        call.bytes(&count(arguments.len()));
+        for argument in arguments.iter() {
+            call.bytes(argument);
+        }
+    }
+}
+
+/// How many arguments a part has, as `part.lua` reads it.
+fn count(arguments: usize) -> [u8; 4] {
+    u32::try_from(arguments).unwrap_or(u32::MAX).to_be_bytes()
+}
 
 /// Arguments of one part for one closing, in buffers that are used again for the next.
 #[derive(Debug, Default)]

@@ -2,8 +2,6 @@
 
 use redis::{Cmd, RedisWrite, cmd};
 
-use crate::Arguments;
-
 /// A script and the digest by which a server that knows it runs it.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -55,15 +53,6 @@ impl Call {
     /// Adds a number.
     pub fn number(&mut self, number: impl Into<i128>) -> &mut Self {
         self.command.write_arg_fmt(number.into());
-        self
-    }
-
-    /// Adds a group: how many arguments it has, and the arguments.
-    pub fn group(&mut self, arguments: &Arguments) -> &mut Self {
-        self.command.write_arg_fmt(arguments.len());
-        for argument in arguments.iter() {
-            self.command.write_arg(argument);
-        }
         self
     }
 

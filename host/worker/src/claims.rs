@@ -61,8 +61,9 @@ pub(crate) struct Right {
 
 impl Right {
     /// What the ledger is to record of a verdict that ends its delivery so. A delivery that goes back
-    /// is not over, whatever was decided: its next claim must find the call free.
-    pub(crate) fn write(&self, verdict: &Verdict, disposal: &Disposal) -> LedgerWrite {
+    /// is not over, whatever was decided: its next claim must find the call free. What is settled as a
+    /// `whole` nobody has to finish: then the verdict is kept for other calls with its key alone.
+    pub(crate) fn write(&self, verdict: &Verdict, disposal: &Disposal, whole: bool) -> LedgerWrite {
         let change = match &verdict.settlement {
             _ if matches!(disposal, Disposal::Release(_)) => Change::Release,
             Settlement::Succeed { .. } | Settlement::Ignore { .. } | Settlement::Replace { .. } => {
@@ -76,9 +77,10 @@ impl Right {
             }
             Settlement::Release(_) | Settlement::Forget => Change::Release,
         };
+        let is_needed = change != Change::Release && (self.is_explicit || !whole);
         // What cannot be encoded cannot be repeated: the call is then run again, which is allowed.
-        let recorded = verdict.settlement.to_recorded(&verdict.invocation.id).ok();
-        let verdict = recorded.filter(|_| change != Change::Release);
+        let recorded = || verdict.settlement.to_recorded(&verdict.invocation.id).ok();
+        let verdict = is_needed.then(recorded).flatten();
         LedgerWrite { grant: self.grant, change, keep: self.keep, verdict }
     }
 }

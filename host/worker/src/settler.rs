@@ -21,6 +21,7 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Settler {
     queue: mpsc::Sender<Waiting>,
+    is_one_step: bool,
 }
 
 #[derive(Debug)]
@@ -33,7 +34,13 @@ impl Settler {
     /// A settler, and the loop that does its work until the settler and its clones are gone.
     pub(crate) fn new(port: Arc<dyn Settle>) -> (Self, impl Future<Output = ()>) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, work(port, waiting))
+        let is_one_step = port.is_one_step();
+        (Self { queue, is_one_step }, work(port, waiting))
+    }
+
+    /// Whether a closing is true as a whole or not at all.
+    pub(crate) fn is_one_step(&self) -> bool {
+        self.is_one_step
     }
 
     /// Makes a closing true. Transient errors are tried again for as long as the worker lives: the

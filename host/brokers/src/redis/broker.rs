@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lovage_core::ports::{Broker, Demand, PortError};
 use lovage_core::{Closing, Delivery, Disposal, Publication, QueueName, QueueSource, Receipt};
 use lovage_redis::{
-    Address, Arguments, KeptStream, Link, LinkOptions, Pipeline, Script, Steps, Value,
+    Address, Arguments, Batch, KeptStream, Link, LinkOptions, Pipeline, Script, Steps, Value,
 };
 use tokio::time::Instant;
 
@@ -245,7 +245,7 @@ impl Broker for RedisBroker {
                 return Ok(());
             }
             let mut call = publishing.call();
-            call.group(&arguments);
+            Batch::add_arguments(&mut call, &arguments);
             Steps::answer(publishing.what(), &outlet.call(publishing, &call).await?)?;
         }
     }

@@ -38,11 +38,11 @@ pub(super) fn encode_publication(
     }
 }
 
-/// Ends the delivery.
+/// Ends the delivery in another way than by acknowledging it, which needs no words.
 pub(super) fn disposal(custody: Arc<Custody>, kept_max: u64) -> ScriptPart {
     let lua = include_str!("lua/disposal.lua");
     ScriptPart::new(lua, move |closing: &Closing, arguments| match &closing.disposal {
-        Disposal::Acknowledge => arguments.push(b"A"),
+        Disposal::Acknowledge => {}
         Disposal::Release(at) => {
             let message = custody.message(closing.receipt).unwrap_or_default();
             let marked = mark_redelivered(&message);

@@ -45,7 +45,10 @@ impl Scripts {
     /// The script that runs one part alone, for nobody's delivery.
     pub(super) fn alone(&self, what: &'static str, part: &ScriptPart) -> Script {
         let steps = Steps::lua(std::slice::from_ref(part));
-        let text = format!("{}\n{steps}\nlocal answer = run(1, '', 1)\nreturn answer", self.common);
+        let text = format!(
+            "{}\n{steps}\nlocal answers = {{ 1 }}\nrun(closings(1), answers)\nreturn answers[1]",
+            self.common
+        );
         Script::new(what, &text)
     }
 }
@@ -53,5 +56,4 @@ impl Scripts {
 /// What settling and its parts share.
 const HOLDING: &str = "
 local hash, holding = inflight(ARGV[1]), alive(ARGV[1])
-local over, closed = {}, {}
 ";

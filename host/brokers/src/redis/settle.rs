@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lovage_core::Closing;
 use lovage_core::ports::{PortError, Settle};
-use lovage_redis::{Arguments, Call, Script, ScriptPart, Steps, Value};
+use lovage_redis::{Batch, Call, Cmd, Script, ScriptPart, Steps, Value};
 
 use super::RedisBroker;
 use super::broker::Inner;
@@ -18,7 +18,7 @@ pub(super) const CALL_BYTES: usize = 8 << 20;
 /// Most closings or publications in one call: a script runs to its end before anybody else's.
 pub(super) const CALL_MAX: usize = 500;
 
-/// Makes verdicts true in one script: what others keep in the same database (each with a
+/// Makes verdicts true in one script: what others keep on the same server (each with a
 /// [`ScriptPart`] of its own), then what leaves, then the end of the delivery.
 ///
 /// The script does nothing at all for a delivery that the session does not hold any more: somebody
@@ -32,7 +32,7 @@ pub struct RedisSettle {
 
 impl RedisSettle {
     /// Settles `broker`'s deliveries with these parts before its own, in this order. They must write
-    /// the database that the broker's queues are in.
+    /// the server that the broker's queues are on; see [`RedisBroker::reaches`] for other databases.
     pub fn new(broker: RedisBroker, parts: Vec<ScriptPart>) -> Self {
         let ending = broker.ending(parts);
         Self { broker, ending }
@@ -43,6 +43,10 @@ impl RedisSettle {
 impl Settle for RedisSettle {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
         self.broker.end(&self.ending, batch).await
+    }
+
+    fn is_one_step(&self) -> bool {
+        true
     }
 }
 
@@ -60,6 +64,20 @@ impl Ending {
 }
 
 impl RedisBroker {
+    /// Whether this user's scripts may write another database of the server, too.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn reaches(&self, database: i64) -> Result<bool, PortError> {
+        let mut probe = Cmd::new();
+        probe.arg("EVAL").arg("redis.call('SELECT', ARGV[1]) return 1").arg(0).arg(database);
+        match self.inner.outlet.run("trying another database", &probe).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// A way to settle: these parts first, then publications and disposal.
     pub(super) fn ending(&self, first: Vec<ScriptPart>) -> Ending {
         let Inner { keys, routes, custody, options, scripts, .. } = &*self.inner;
@@ -87,19 +105,15 @@ impl RedisBroker {
         // Without a session nothing is held; what the ledger granted is still to be handed back.
         let session = session.unwrap_or_default();
         let mut answers = Vec::with_capacity(closings.len());
-        let mut arguments = Arguments::default();
+        let mut batch = Batch::default();
         let mut rest = closings;
         while !rest.is_empty() {
             let mut call = ending.script.call();
             call.bytes(session.as_bytes());
             let (mut count, mut size) = (0, 0);
             for closing in rest.iter().take(CALL_MAX) {
-                call.bytes(closing.receipt.0.to_string().as_bytes());
-                for part in &ending.parts {
-                    part.encode(closing, &mut arguments);
-                    size += arguments.size();
-                    call.group(&arguments);
-                }
+                let receipt = closing.receipt.0.to_string();
+                size += batch.add(&mut call, receipt.as_bytes(), &ending.parts, closing);
                 count += 1;
                 if size >= CALL_BYTES {
                     break;

@@ -47,6 +47,10 @@ impl Settle for SqliteSettle {
     async fn settle(&self, batch: &[Closing]) -> Vec<Result<(), PortError>> {
         self.broker.settle_with(batch, Arc::clone(&self.participants)).await
     }
+
+    fn is_one_step(&self) -> bool {
+        true
+    }
 }
 
 /// A closing, ready to be written.

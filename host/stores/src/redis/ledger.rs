@@ -70,7 +70,7 @@ impl RedisLedgerOptions {
 
     fn prelude(&self) -> String {
         format!(
-            "local P, steps_kept = {}, {}\nlocal function clock() return {} end\n{COMMON}",
+            "local P, steps_kept = {}, '{}'\nlocal function clock() return {} end\n{COMMON}",
             quote(self.prefix.as_bytes()),
             milliseconds(self.steps_kept),
             self.clock,
@@ -95,7 +95,7 @@ pub struct RedisLedger {
 
 /// Lua that defines `write`, which changes one record as its arguments name, or hands its call back.
 fn write_function() -> String {
-    format!("local function write(first, count, release)\n{WRITE}\nend\n")
+    format!("local written = {{}}\nlocal function write(first, known, release)\n{WRITE}\nend\n")
 }
 
 #[derive(Debug)]
@@ -160,16 +160,15 @@ impl RedisLedger {
     ) -> ScriptPart {
         let encode = move |closing: &Closing, arguments: &mut Arguments| {
             if let Some(write) = &closing.ledger {
-                for argument in encoded(write, is_settled(closing)) {
-                    arguments.push(&argument);
-                }
+                encode_write(write, is_settled(closing), |argument| arguments.push(argument));
             }
         };
         // A call whose delivery was lost is whoever's has it now, who must not find it busy for as
         // long as this session lives.
-        ScriptPart::new("return write(first, count)", encode)
+        ScriptPart::new("return write(first, known)", encode)
             .prepared(options.prelude() + &write_function())
-            .when_lost("return write(first, count, true)")
+            .reading("return records .. ARGV[first]")
+            .when_lost("return write(first, known, true)")
     }
 
     fn session(&self) -> u64 {
@@ -184,8 +183,10 @@ impl RedisLedger {
         let mut all = Vec::with_capacity(batch.len());
         for batch in batch.chunks(CALL_MAX) {
             let mut call = self.scripts.write.call();
-            for argument in batch.iter().flat_map(|write| encoded(write, settled)) {
-                call.bytes(&argument);
+            for write in batch {
+                encode_write(write, settled, |argument| {
+                    call.bytes(argument);
+                });
             }
             let answer = self.link.call(&self.scripts.write, &call).await;
             all.extend(answers::recorded(answer, batch.len()));
@@ -199,12 +200,18 @@ impl Ledger for RedisLedger {
     async fn claim(&self, batch: &[Claim]) -> Result<Vec<Claimed>, PortError> {
         let mut all = Vec::with_capacity(batch.len());
         let session = SessionNumber(self.session());
+        let mut text = Vec::with_capacity(64);
         for batch in batch.chunks(CALL_MAX) {
             let mut call = self.scripts.claim.call();
             call.number(session.0).number(self.crashes_max);
             for claim in batch {
-                call.bytes(claim.key.as_bytes()).bytes(claim.payload.as_bytes());
-                call.number(claim.attempt).number(claim.ticket.min(NUMBER_MAX));
+                text.clear();
+                text.extend_from_slice(claim.payload.as_bytes());
+                text.extend_from_slice(&claim.attempt.to_be_bytes());
+                text.push(0);
+                text.extend_from_slice(&six_bytes(session.0));
+                text.extend_from_slice(&six_bytes(claim.ticket));
+                call.bytes(claim.key.as_bytes()).bytes(&text);
             }
             let answer = self.link.call(&self.scripts.claim, &call).await?;
             all.extend(answers::claimed(answer, batch, session)?);
@@ -285,26 +292,30 @@ impl Ledger for RedisLedger {
 }
 
 /// The arguments of `write.lua`.
-fn encoded(write: &LedgerWrite, settled: bool) -> [Vec<u8>; 8] {
-    let number = |number: u64| number.to_string().into_bytes();
-    let (change, attempt, delay_ms) = match write.change {
-        Change::End(End::Done) => (b"D", 0, 0),
-        Change::End(End::Failed) => (b"F", 0, 0),
-        Change::End(End::Parked) => (b"P", 0, 0),
-        Change::Retry { attempt, delay } => (b"R", attempt, milliseconds(delay)),
-        Change::Release => (b"L", 0, 0),
-        Change::Settle => (b"S", 0, 0),
+fn encode_write(write: &LedgerWrite, settled: bool, mut add: impl FnMut(&[u8])) {
+    let (change, attempt, delay) = match write.change {
+        Change::End(End::Done) => (b'D', 0, Duration::ZERO),
+        Change::End(End::Failed) => (b'F', 0, Duration::ZERO),
+        Change::End(End::Parked) => (b'P', 0, Duration::ZERO),
+        Change::Retry { attempt, delay } => (b'R', attempt, delay),
+        Change::Release => (b'L', 0, Duration::ZERO),
+        Change::Settle => (b'S', 0, Duration::ZERO),
     };
-    [
-        write.grant.key.as_bytes().to_vec(),
-        number(write.grant.fence.0),
-        change.to_vec(),
-        number(milliseconds(write.keep)),
-        flag(settled).to_vec(),
-        write.verdict.as_deref().unwrap_or_default().to_vec(),
-        number(attempt.into()),
-        number(delay_ms),
-    ]
+    let mut packed = [0; 18];
+    let numbers = six_bytes(write.grant.fence.0).into_iter().chain([change, settled.into()]);
+    let numbers = numbers.chain(attempt.to_be_bytes()).chain(six_bytes(milliseconds(delay)));
+    packed.iter_mut().zip(numbers).for_each(|(byte, number)| *byte = number);
+    add(write.grant.key.as_bytes());
+    // Redis refuses a life of nothing.
+    add(milliseconds(write.keep).max(1).to_string().as_bytes());
+    add(&packed);
+    add(write.verdict.as_deref().unwrap_or_default());
+}
+
+/// The lower six bytes of a number that is at most [`NUMBER_MAX`], as records keep it.
+fn six_bytes(number: u64) -> [u8; 6] {
+    let [_, _, bytes @ ..] = number.min(NUMBER_MAX).to_be_bytes();
+    bytes
 }
 
 fn flag(set: bool) -> &'static [u8] {

@@ -22,7 +22,8 @@ use lovage_celery::{ResultFormat, result_document};
 use lovage_core::ports::{PortError, ResultBackend};
 use lovage_core::{Closing, ResultRecord, TaskId};
 use lovage_redis::{
-    Address, Arguments, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value, quote,
+    Address, Arguments, Batch, Call, Cmd, Link, LinkOptions, Script, ScriptPart, Steps, Value,
+    quote,
 };
 
 pub use chords::RedisChords;
@@ -100,7 +101,8 @@ impl RedisResults {
                 encode(record, arguments);
             }
         };
-        ScriptPart::new(include_str!("results.lua"), encode_all).prepared(constants(options))
+        let preparation = format!("{}\n{}", constants(options), include_str!("results_common.lua"));
+        ScriptPart::new(include_str!("results.lua"), encode_all).prepared(preparation)
     }
 
     async fn store_some(&self, call: &Call, count: usize) -> Vec<Result<(), PortError>> {
@@ -132,7 +134,7 @@ impl ResultBackend for RedisResults {
                 let Some(record) = records.next() else { break };
                 arguments.clear();
                 encode(record, &mut arguments);
-                call.group(&arguments);
+                Batch::add_arguments(&mut call, &arguments);
                 size += arguments.size();
                 count += 1;
             }
@@ -194,7 +196,7 @@ fn constants(options: &RedisResultsOptions) -> String {
     format!(
         "local prefix, life = {}, {}",
         quote(prefix(options).as_bytes()),
-        life(options).map_or_else(|| "nil".to_owned(), |seconds| seconds.to_string()),
+        life(options).map_or_else(|| "nil".to_owned(), |seconds| format!("'{seconds}'")),
     )
 }
 
@@ -209,8 +211,9 @@ fn again(error: &PortError) -> PortError {
 
 /// Runs the parts for each record.
 const EACH: &str = "
-local answers, at = {}, 1
-while at <= #ARGV do answers[#answers + 1], at = run(at, '', 1) end
+local all, answers = closings(1), {}
+for n = 1, #all do answers[n] = 1 end
+run(all, answers)
 return answers
 ";
 
@@ -229,7 +232,7 @@ mod tests {
         ] {
             let mut options = RedisResultsOptions::new(Address::parse("redis://host")?);
             prefix.clone_into(&mut options.prefix);
-            assert_eq!(constants(&options), format!("local prefix, life = {key}, 86400"));
+            assert_eq!(constants(&options), format!("local prefix, life = {key}, '86400'"));
             options.expires = None;
             assert_eq!(constants(&options), format!("local prefix, life = {key}, nil"));
         }

@@ -82,7 +82,7 @@ async fn a_batch_is_settled_in_one_call() {
     assert!(answers.len() == COUNT && answers.iter().all(Result::is_ok), "{answers:?}");
     let stats: String = rig.ask(&[b"INFO", b"commandstats"]).await;
     assert!(stats.contains("cmdstat_evalsha:calls=1,"), "{stats}");
-    assert!(stats.contains(&format!("cmdstat_setex:calls={COUNT},")), "{stats}");
+    assert!(stats.contains(&format!("cmdstat_publish:calls={COUNT},")), "{stats}");
     let left: Vec<String> = rig.ask(&[b"HKEYS", b"lovage:inflight"]).await;
     assert!(left.is_empty());
     broker.leave().await.unwrap();

@@ -1,16 +1,20 @@
--- ARGV: session, then for each closing its receipt and a group of arguments for each part. Answers
--- in the same order: 1 done, 0 not this session's (any more) and left alone, or an error's text.
--- What a part has vetoed goes back to its queue: somebody else has the right to the call, but this
--- may be the only message left, and whoever takes it next finds out what has become of it.
-local answers, at = {}, 2
-while at <= #ARGV do
-  local receipt = ARGV[at]
-  local held = holding and not over[receipt] and redis.call('HEXISTS', hash, receipt) == 1
-  local answer
-  answer, at = run(at + 1, receipt, held and 1 or 0)
-  answers[#answers + 1] = answer
-  if held and answer == 0 and not give_back(open(redis.call('HGET', hash, receipt))) then
-    over[receipt] = true
+-- ARGV: session, then the closings. Answers in the same order: 1 done, 0 not this session's (any more)
+-- and left alone, or an error's text. What a part has vetoed goes back to its queue: somebody else has
+-- the right to the call, but this may be the only message left, and whoever takes it next finds out
+-- what has become of it.
+local all, answers, held, seen = closings(2), {}, {}, {}
+for n = 1, #all do
+  local receipt = all[n].receipt
+  held[n] = holding and not seen[receipt] and redis.call('HEXISTS', hash, receipt) == 1
+  seen[receipt] = true
+  answers[n] = held[n] and 1 or 0
+end
+run(all, answers)
+local closed = {}
+for n = 1, #all do
+  local receipt = all[n].receipt
+  if answers[n] == 1
+    or held[n] and answers[n] == 0 and not give_back(open(redis.call('HGET', hash, receipt))) then
     closed[#closed + 1] = receipt
   end
 end

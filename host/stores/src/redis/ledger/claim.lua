@@ -1,13 +1,14 @@
--- ARGV: session, workers that may die, then for each claim its key, payload, attempt and ticket.
+-- ARGV: session, workers that may die, then for each claim its key and what a record of it holds behind
+-- the fence: payload, attempt, no crashes, session, ticket.
 -- Returns -1 when the session is over. Otherwise an answer a claim: the fence alone when nobody ever
 -- claimed it; else { 1, fence, attempt, crashes }, { 2 busy or 3 not yet, remaining },
 -- { 4 over, state, settled, fence, verdict }, { 5 stale, attempt, remaining, settled, fence, verdict }
 -- or { 6 } for a mismatch.
 local session, crashes_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 if hold(session) == 0 then return -1 end
-local count = (#ARGV - 2) / 4
-local names, answers, written = {}, {}, {}
-for n = 1, count do names[n] = records .. ARGV[4 * n - 1] end
+local count = (#ARGV - 2) / 2
+local names, answers, written, new = {}, {}, {}, {}
+for n = 1, count do names[n] = records .. ARGV[2 * n + 1] end
 local texts = redis.call('MGET', unpack(names))
 local fence = redis.call('INCRBY', fences, count) - count
 
@@ -61,14 +62,22 @@ end
 
 for n = 1, count do
   fence = fence + 1
-  local name, at = names[n], 4 * n
+  local name, claim = names[n], ARGV[2 * n + 2]
   local text = written[name] or texts[n]
-  local payload, attempt, ticket = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local explicit = #claim > 32
   if text then
-    answers[n] = answer(name, text, payload, attempt, ticket)
+    local border = explicit and 32 or 4
+    local attempt, _, _, ticket = struct.unpack('>I4BI6I6', claim, border + 1)
+    answers[n] = answer(name, text, string.sub(claim, 1, border), attempt, ticket)
   else
-    grant(name, #payload == 32 and 16 or 0, payload, attempt, 0, ticket)
+    written[name] = struct.pack('>BI6', explicit and 16 or 0, fence) .. claim
+    new[#new + 1] = name
     answers[n] = fence
   end
+end
+if #new > 0 then
+  local pairs = {}
+  for n = 1, #new do pairs[2 * n - 1], pairs[2 * n] = new[n], written[new[n]] end
+  redis.call('MSET', unpack(pairs))
 end
 return answers
