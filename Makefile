@@ -77,7 +77,7 @@ bench-languages: build ## Measure every language, and Python and TypeScript besi
 chaos: build ## Kill workers under load and count lost and doubled effects (on BROKER, or on all).
 	@tests/tools/setup server python
 	@$(MAKE) $(CHAOS:%=chaos-%)
-# Broker and results in two databases, where settling is step by step, and in one.
+# Broker and results apart, where settling is step by step, and in one database.
 chaos-redis:
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis
 	@$(LOVAGE_PYTHON) tests/chaos/chaos.py --broker redis --one-database

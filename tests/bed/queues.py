@@ -30,10 +30,13 @@ def client(broker: str, backend: str) -> Celery:
 
 
 class Redis:
-    """Broker and results in two databases of one server, or in one, where settling is one step."""
+    """Broker and results in two databases of one server or in one, where settling is one step; or
+    `is_apart` by name, where it is a step after the other."""
 
-    def __init__(self, server, is_one=False):
+    def __init__(self, server, is_one=False, is_apart=False):
         self.broker, self.backend = server.url(0), server.url(0 if is_one else 1)
+        if is_apart:
+            self.backend = self.backend.replace("127.0.0.1", "localhost")
         self._queues = redis.Redis.from_url(self.broker)
         self._results = redis.Redis.from_url(self.backend)
         self._is_one = is_one

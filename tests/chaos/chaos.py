@@ -61,7 +61,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if options.broker == "redis":
             server = stack.enter_context(processes.RedisServer())
-            queue = queues.Redis(server, options.one_database)
+            queue = queues.Redis(server, options.one_database, not options.one_database)
         elif options.broker == "amqp":
             server = stack.enter_context(rabbit.RabbitServer())
             store = stack.enter_context(processes.RedisServer())

@@ -44,7 +44,7 @@ def main() -> int:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(processes.RedisServer())
-        queue = queues.Redis(server, options.one_database)
+        queue = queues.Redis(server, options.one_database, not options.one_database)
         stack.enter_context(closing(queue))
         bodies = send(options, queue)
         copies = duplicate(chance, queue)

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod dlq;
 mod projects;
 mod remote;
 
+pub(crate) use bench::BenchArguments;
 pub(crate) use dlq::{
     DlqChange, DlqCommand, DlqFilter, DlqKind, DlqLsArguments, DlqPurgeArguments,
     DlqReplayArguments, DlqShowArguments,
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Call a task and wait for its result; exits with 1 when the task failed
     Call(Box<CallArguments>),
+    /// Measure a task on a worker of its own: calls a second, their CPU time, one call's way
+    Bench(Box<BenchArguments>),
     /// Ask workers what they do, Celery's included: active, stats, registered, ping …
     Inspect(Box<AskArguments>),
     /// Have workers do something, Celery's included: revoke, rate_limit, add_consumer, shutdown …

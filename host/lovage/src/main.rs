@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => commands::build::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Inspect(arguments) => commands::ask::inspect(&arguments),
         Command::Control(arguments) => commands::ask::control(&arguments),
         Command::Status(arguments) => commands::ask::status(&arguments),

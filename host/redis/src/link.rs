@@ -130,15 +130,35 @@ impl Link {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn call(&self, script: &Script, call: &Call) -> Result<Value, PortError> {
+        self.call_and(script, call, None).await.map(|(answer, _)| answer)
+    }
+
+    /// Runs a script and then a command, in one round trip; returns the answers of both.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), also when the server refused one of them.
+    pub async fn call_then(
+        &self,
+        script: &Script,
+        call: &Call,
+        command: &Cmd,
+    ) -> Result<(Value, Value), PortError> {
+        self.call_and(script, call, Some(command)).await
+    }
+
+    async fn call_and(
+        &self,
+        script: &Script,
+        call: &Call,
+        then: Option<&Cmd>,
+    ) -> Result<(Value, Value), PortError> {
         let what = script.what();
         let (mut connection, generation) = self.connection(what).await?;
-        let mut answer =
-            connection.send_packed_command(call.command()).await.and_then(Value::extract_error);
+        let mut answer = send(&mut connection, call, then).await;
         if matches!(&answer, Err(error) if error.code() == Some("NOSCRIPT")) {
             let loaded = connection.send_packed_command(&script.load()).await;
             self.checked(what, generation, loaded.and_then(Value::extract_error)).await?;
-            answer =
-                connection.send_packed_command(call.command()).await.and_then(Value::extract_error);
+            answer = send(&mut connection, call, then).await;
         }
         self.checked(what, generation, answer).await
     }
@@ -212,6 +232,20 @@ impl Link {
         }
         Ok(connection)
     }
+}
+
+async fn send(
+    connection: &mut MultiplexedConnection,
+    call: &Call,
+    then: Option<&Cmd>,
+) -> Result<(Value, Value), redis::RedisError> {
+    let Some(then) = then else {
+        let answer = connection.send_packed_command(call.command()).await;
+        return Ok((answer.and_then(Value::extract_error)?, Value::Nil));
+    };
+    let mut both = Pipeline::with_capacity(2);
+    both.add_command(call.command().clone()).add_command(then.clone());
+    both.query_async(connection).await
 }
 
 /// A node of a cluster would answer some keys and redirect others.

@@ -24,6 +24,9 @@ struct State {
     frozen: usize,
     /// Connections so far, with both of their ends.
     ends: Vec<[TcpStream; 2]>,
+    /// Of each connection, whether its client was the last to say something.
+    asked: Vec<bool>,
+    exchanges: usize,
     is_over: bool,
 }
 
@@ -60,6 +63,11 @@ impl Proxy {
         self.wires.lock().ends.len()
     }
 
+    /// Round trips so far: how often a client spoke after its server had, or first.
+    pub fn exchanges(&self) -> usize {
+        self.wires.lock().exchanges
+    }
+
     /// From now on the connections there are pass nothing on, and neither end is told: what a cable
     /// that was pulled looks like. Connections that are made later work.
     pub fn freeze(&self) {
@@ -86,6 +94,16 @@ impl Drop for Proxy {
     }
 }
 
+impl State {
+    /// One end of a connection spoke.
+    fn said(&mut self, number: usize, asks: bool) {
+        if let Some(asked) = self.asked.get_mut(number.wrapping_sub(1)) {
+            self.exchanges += usize::from(asks && !*asked);
+            *asked = asks;
+        }
+    }
+}
+
 impl Wires {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,18 +116,20 @@ impl Wires {
             let mut state = self.lock();
             let (Ok(near), Ok(far)) = (near.try_clone(), far.try_clone()) else { return };
             state.ends.push([near, far]);
+            state.asked.push(false);
             state.ends.len()
         };
-        for (from, to) in [(near_in, far_out), (far_in, near_out)] {
+        for (from, to, asks) in [(near_in, far_out, true), (far_in, near_out, false)] {
             let wires = Arc::clone(self);
-            thread::spawn(move || wires.pass(number, from, to));
+            thread::spawn(move || wires.pass(number, asks, from, to));
         }
     }
 
-    fn pass(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
+    fn pass(&self, number: usize, asks: bool, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = [0; 16 << 10];
         while let Ok(count) = from.read(&mut buffer) {
-            let state = self.lock();
+            let mut state = self.lock();
+            state.said(number, asks);
             let frozen = |state: &mut State| state.frozen >= number && !state.is_over;
             drop(self.thawed.wait_while(state, frozen));
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
@@ -151,6 +171,14 @@ mod tests {
         let (mut second, mut other) = connect();
         assert_eq!(said(&mut other, &mut second), Some((1, *b"a")));
         assert_eq!(proxy.connections(), 2);
+        assert_eq!(proxy.exchanges(), 0, "only servers have spoken");
+        for _ in 0..2 {
+            // What is asked in two pieces is one question.
+            assert_eq!(said(&mut second, &mut other), Some((1, *b"a")));
+            assert_eq!(said(&mut second, &mut other), Some((1, *b"a")));
+            assert_eq!(said(&mut other, &mut second), Some((1, *b"a")));
+        }
+        assert_eq!(proxy.exchanges(), 2);
         proxy.cut();
         assert_eq!(second.read(&mut [0]).unwrap(), 0);
     }

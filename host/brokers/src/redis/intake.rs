@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lovage_celery::mark_redelivered;
 use lovage_core::ports::PortError;
 use lovage_core::{Delivery, Message, Receipt};
-use lovage_redis::Value;
+use lovage_redis::{Cmd, Value};
 
 use super::broker::Inner;
 use super::custody::Ticket;
@@ -73,7 +73,14 @@ impl Inner {
             }
         }
         self.custody.about_to_take(ticket, most);
-        self.intake.call(&self.scripts.reserve, &call).await
+        let mut read = Cmd::new();
+        let moved = self.keys.moved(&ticket.session, ticket.next);
+        read.arg("LRANGE").arg(moved).arg(0).arg(-1);
+        let both = self.intake.call_then(&self.scripts.reserve, &call, &read).await?;
+        Ok(match both {
+            (Value::Array(answer), Value::Array(moved)) => with_moved(answer, moved),
+            (answer, _) => answer,
+        })
     }
 
     async fn recover(&self, ticket: &Ticket, from: u64) -> Result<Value, PortError> {
@@ -160,6 +167,23 @@ impl Inner {
         let lease = self.options.lease.max(Duration::from_secs(1));
         u64::try_from(lease.as_millis()).unwrap_or(u64::MAX >> 12)
     }
+}
+
+/// The answer of a reservation that moved messages, as if it had taken them one by one: the number of
+/// their list is its third value, and they are in a list whose last is the first to be delivered.
+fn with_moved(mut answer: Vec<Value>, moved: Vec<Value>) -> Value {
+    let [_, _, list] = answer.as_slice() else { return Value::Array(answer) };
+    let list = list.clone();
+    if moved.is_empty() {
+        // Somebody found that the session is over, and gave them back.
+        return Value::Nil;
+    }
+    answer.pop();
+    answer.reserve(3 * moved.len());
+    for message in moved.into_iter().rev() {
+        answer.extend([list.clone(), Value::Int(1), message]);
+    }
+    Value::Array(answer)
 }
 
 fn number(value: &Value) -> Option<i64> {

@@ -53,6 +53,11 @@ impl Keyspace {
             .into()
     }
 
+    /// The list of what a session moved at once, from this receipt on.
+    pub(crate) fn moved(&self, session: &str, first: u64) -> String {
+        format!("{}lovage:inflight:{session}:{first}", self.prefix)
+    }
+
     /// The sorted set of what waits for its time.
     pub(crate) fn schedule(&self) -> String {
         format!("{}lovage:schedule", self.prefix)

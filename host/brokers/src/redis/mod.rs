@@ -10,12 +10,17 @@
 //! |---|---|---|
 //! | `lovage:sessions` | sorted set | worker sessions, by the moment in which their lease ends |
 //! | `lovage:inflight:<session>` | hash | receipt → how often delivered, list, message |
+//! | `lovage:inflight:<session>:<receipt>` | list | messages that were taken at once, the last one under this receipt |
+//! | `lovage:inflight:<session>:moves` | hash | first receipt of such a list → how many of it are held |
 //! | `lovage:schedule` | sorted set | what waits, by the moment in which it is due |
 //! | `lovage:scheduled` | hash | the messages of the schedule |
 //! | `lovage:serial` | integer | the last number in the schedule |
 //! | `lovage:deliveries` | hash | digest of a returned message → how often it was delivered |
 //! | `lovage:kept` | stream | dead letters: `record`, `message`, and the `list` it came from |
 //! | `lovage:kept:removed` | integer | dead letters that went because there were too many or too old |
+//!
+//! Lua hashes every byte of every string that it is given, so a script that takes work leaves messages
+//! where Redis has them: it moves the end of a queue into a list, which is read beside the script.
 //!
 //! A lease belongs to the session, not to a message: one renewal extends everything. All moments of
 //! leases are by the server's clock. Whoever sweeps gives the messages of dead sessions back, marked

@@ -56,4 +56,5 @@ impl Scripts {
 /// What settling and its parts share.
 const HOLDING: &str = "
 local hash, holding = inflight(ARGV[1]), alive(ARGV[1])
+local held, entries = {}, {}
 ";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use lovage_core::ports::{Clock as _, ResultBackend};
-use lovage_core::{Json, OutboxCall, TaskId};
+use lovage_core::{Json, JsonPart, OutboxCall, TaskId};
 use serde_json::Value;
 use ureq::http::Method;
 
@@ -102,8 +102,7 @@ async fn send(
 async fn wait(results: &dyn ResultBackend, id: &TaskId) -> anyhow::Result<String> {
     loop {
         if let Some(document) = results.load(id).await.context("cannot read the result")? {
-            let status = status(&document);
-            if matches!(&*status, "SUCCESS" | "FAILURE" | "REVOKED") {
+            if is_over(&document) {
                 return Ok(document);
             }
         }
@@ -111,11 +110,29 @@ async fn wait(results: &dyn ResultBackend, id: &TaskId) -> anyhow::Result<String
     }
 }
 
-fn status(document: &str) -> String {
-    serde_json::from_str::<Value>(document)
+/// Whether a result document is a call's last.
+pub(super) fn is_over(document: &str) -> bool {
+    let status = serde_json::from_str::<Value>(document)
         .ok()
         .and_then(|value| Some(value.get("status")?.as_str()?.to_owned()))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    matches!(&*status, "SUCCESS" | "FAILURE" | "REVOKED")
+}
+
+/// A call of this task without arguments, with an id of its own.
+pub(super) fn empty_call(task: &str) -> OutboxCall {
+    OutboxCall {
+        id: TaskId::from(uuid::Uuid::new_v4().to_string()),
+        task: task.into(),
+        args: JsonPart::EMPTY_ARRAY.to_json(),
+        kwargs: JsonPart::EMPTY_OBJECT.to_json(),
+        queue: None,
+        countdown: None,
+        expires: None,
+        priority: None,
+        ignore_result: false,
+        headers: None,
+    }
 }
 
 fn show(document: &str, json: bool) -> anyhow::Result<ExitCode> {
@@ -153,15 +170,12 @@ fn outbox_call(arguments: &CallArguments) -> anyhow::Result<OutboxCall> {
         .as_deref()
         .map(|key| Json::parse(format!("{{\"idempotency-key\": {}}}", Json::string(key))));
     Ok(OutboxCall {
-        id: TaskId::from(uuid::Uuid::new_v4().to_string()),
-        task: arguments.task.as_str().into(),
         args,
         kwargs,
         queue: arguments.queue.as_deref().map(Into::into),
         countdown: seconds("--countdown", arguments.countdown)?,
         expires: seconds("--expires", arguments.expires)?,
-        priority: None,
-        ignore_result: false,
         headers: key.transpose()?,
+        ..empty_call(&arguments.task)
     })
 }

@@ -192,6 +192,80 @@ async fn a_part_may_veto_what_comes_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_in_another_database_are_stored_in_the_same_step() {
+    let rig = <Rig as BrokerRig>::start().await;
+    let broker = rig.broker(&[QUEUE], LONG_LEASE);
+    assert!(broker.reaches(3).await.unwrap(), "this user may change the database");
+    let there = lovage_redis::Address::parse(&rig.server.url(3)).unwrap();
+    let results = RedisResults::part(&RedisResultsOptions::new(there.clone())).across(3, 0);
+    let settle = RedisSettle::new(broker.clone(), vec![results]);
+    for task in ["x", "y"] {
+        rig.send(QUEUE, 0, envelope(task)).await;
+    }
+    let got = receive_exactly(&broker, 2).await;
+    let batch: Vec<_> = got.iter().zip(names(&got)).map(|(one, it)| closing(one, &it)).collect();
+    let answers = settle.settle(&batch).await;
+    assert!(matches!(&answers[..], [Ok(()), Ok(())]), "{answers:?}");
+    let elsewhere = RedisResults::new(&RedisResultsOptions::new(there)).unwrap();
+    for task in ["x", "y"] {
+        assert_eq!(rig.seen(&task.into()).await, None, "nothing is beside the queue");
+        let document = elsewhere.load(&task.into()).await.unwrap().unwrap();
+        assert!(document.contains("SUCCESS"), "{document}");
+    }
+    assert_eq!(rig.waiting(QUEUE).await, 2, "what leaves is beside the queue");
+    assert_eq!(rig.ask::<u64>(&[b"ZCARD", b"lovage:schedule"]).await, 2);
+    let rule =
+        [b"ACL".as_slice(), b"SETUSER", b"poor", b"on", b">pw", b"~*", b"&*", b"+@all", b"-select"];
+    let _: () = rig.ask(&rule).await;
+    let mut options = rig.options(&[QUEUE], LONG_LEASE);
+    let url = rig.server.url(0).replace("redis://", "redis://poor:pw@");
+    options.address = lovage_redis::Address::parse(&url).unwrap();
+    assert!(!RedisBroker::new(options).unwrap().reaches(3).await.unwrap());
+}
+
+/// The lists of a session's messages that were moved at once, and their lengths.
+async fn moves(rig: &Rig) -> Vec<u64> {
+    let mut keys: Vec<String> = rig.ask(&[b"KEYS", b"lovage:inflight:*:*"]).await;
+    keys.retain(|key| !key.ends_with(":moves"));
+    keys.sort();
+    let mut lengths = Vec::new();
+    for key in keys {
+        lengths.push(rig.ask(&[b"LLEN", key.as_bytes()]).await);
+    }
+    lengths
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_were_moved_at_once_are_freed_when_half_are_over_and_come_back() {
+    const COUNT: usize = 10;
+    let rig = <Rig as BrokerRig>::start().await;
+    let (broker, settle) = settling(&rig, LONG_LEASE);
+    for number in 0..COUNT {
+        rig.send(QUEUE, 0, envelope(&number.to_string())).await;
+    }
+    let got = receive_exactly(&broker, COUNT).await;
+    let expected: Vec<_> = (0..COUNT).map(|number| number.to_string()).collect();
+    assert_eq!(names(&got), expected, "the oldest comes first");
+    assert_eq!(moves(&rig).await, [COUNT as u64]);
+    let close = |one: &Delivery| Closing::only(one.receipt, Disposal::Acknowledge);
+    let (some, rest) = got.split_at(4);
+    assert!(settle.settle(&some.iter().map(close).collect::<Vec<_>>()).await[3].is_ok());
+    broker.renew().await.unwrap();
+    assert_eq!(moves(&rig).await, [COUNT as u64], "most are held: they stay together");
+    let (two, rest) = rest.split_at(2);
+    assert!(settle.settle(&two.iter().map(close).collect::<Vec<_>>()).await[1].is_ok());
+    broker.renew().await.unwrap();
+    assert_eq!(moves(&rig).await, [0_u64; 0], "few are held: those alone are kept");
+    assert!(settle.settle(&[close(&rest[0])]).await[0].is_ok());
+    broker.leave().await.unwrap();
+    let again = receive_exactly(&rig.broker(&[QUEUE], LONG_LEASE), 3).await;
+    assert_eq!(names(&again), expected[7..]);
+    assert!(again.iter().all(|one| one.redelivered && one.deliveries == 2));
+    let left: Vec<String> = rig.ask(&[b"KEYS", b"lovage:inflight:*:moves"]).await;
+    assert_eq!(left, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_caller_is_told() {
     let rig = <Rig as BrokerRig>::start().await;
     let client = redis::Client::open(rig.server.url(0)).unwrap();

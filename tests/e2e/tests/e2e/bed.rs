@@ -109,7 +109,8 @@ impl Place {
             Self::Rabbit(rabbit) => {
                 rabbit.folder.as_ref().map_or_else(|| rabbit.store.url(1), file_of_results)
             }
-            Self::Redis(server) => server.url(1),
+            // Another name for the same server is another one: settling is a step after the other.
+            Self::Redis(server) => server.url(1).replace("127.0.0.1", "localhost"),
             Self::Sqlite(folder) => file_of_results(folder),
         }
     }

@@ -23,6 +23,29 @@ fn call_prints_the_result_and_exits_with_zero() {
 }
 
 #[test]
+fn bench_measures_a_worker_of_its_own() {
+    let _machine = together();
+    let place = Place::redis();
+    let urls = ["-b", &place.broker(), "--result-backend", &place.backend()];
+    let modules = paths::guests().display().to_string();
+    let counts = ["--calls", "300", "--single", "5", "--json", "--modules", &modules];
+    let bench = |task| {
+        let command = LovageCommand::new().args(["bench", task, "-a", "[2, 3]"]);
+        command.args(counts).args(urls).finish()
+    };
+    let (code, output) = bench("bench.add");
+    assert_eq!(code, Some(0), "{output}");
+    let figures = output.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    let figures: serde_json::Value = serde_json::from_str(figures).expect("a line of JSON");
+    assert_eq!((&figures["calls"], &figures["failed"]), (&300.into(), &0.into()));
+    for figure in ["/tasks_per_s", "/cpu_us", "/round_trip_ms/p50"] {
+        let value = figures.pointer(figure).and_then(serde_json::Value::as_f64);
+        assert!(value.is_some_and(|value| value > 0.0), "{figure} of {figures}");
+    }
+    assert_eq!(place.waiting(), 0, "nothing was sent to anybody else's queue");
+}
+
+#[test]
 fn call_exits_with_one_when_the_task_failed() {
     let _machine = together();
     let place = Place::sqlite();

@@ -1,8 +1,8 @@
 //! The crash table: a worker dies right after something has become true, another one goes on, and
 //! outside is seen what the table says.
 //!
-//! Of 25 calls, one after the other, the thirteenth's worker dies. Broker and results are two
-//! databases, so that settling is a step after the other and there is a place between any two.
+//! Of 25 calls, one after the other, the thirteenth's worker dies. Broker and results are apart, as
+//! far as names tell, so that settling is a step after the other and there is a place between any two.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

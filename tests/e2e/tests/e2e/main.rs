@@ -22,6 +22,7 @@ mod chaos;
 mod coexistence;
 mod commands;
 mod control;
+mod costs;
 mod coverage;
 mod crashes;
 mod density;

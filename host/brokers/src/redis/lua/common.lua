@@ -26,16 +26,39 @@ end
 
 local function failure(answer) return type(answer) == 'table' and answer.err or nil end
 
--- An entry is `<deliveries> <length of the list's name> <list><message>`: it can be put back
--- without knowing the worker that took it.
+-- What a session holds is in its hash: under each receipt an entry, and under `next` the number of its
+-- next receipt. An entry is `<deliveries> <length of the list's name> <list><message>`: it can be put
+-- back without knowing the worker that took it.
+--
+-- Messages that were moved together, without being looked at, are in a list of their own, the first
+-- to be delivered last, and the entry of each is `@<the first one's receipt> <list>`. How many of
+-- such a move are still held is in a second hash, under the first one's receipt.
 local function pack(deliveries, list, message)
   return deliveries .. ' ' .. #list .. ' ' .. list .. message
 end
 
-local function open(entry)
+local function moved(hash, start) return hash .. ':' .. start end
+
+local function moves(hash) return hash .. ':moves' end
+
+-- Deliveries, list and message of an entry, and the start of the move that it is part of, if it is.
+local function open(hash, receipt, entry)
+  local _, last, start = string.find(entry, '^@(%d+) ')
+  if start then
+    local message = redis.call('LINDEX', moved(hash, start), string.format('%d', start - receipt - 1))
+    return 1, string.sub(entry, last + 1), message or '', start
+  end
   local _, last, deliveries, length = string.find(entry, '^(%d+) (%d+) ')
   local list = string.sub(entry, last + 1, last + length)
   return tonumber(deliveries), list, string.sub(entry, last + length + 1)
+end
+
+-- Notes that so many of a move are held no more; of the last one, the messages go.
+local function leave(hash, start, count)
+  if redis.call('HINCRBY', moves(hash), start, -count) <= 0 then
+    redis.call('HDEL', moves(hash), start)
+    redis.call('DEL', moved(hash, start))
+  end
 end
 
 local function fingerprint(message)
@@ -71,7 +94,7 @@ local function wake(most)
   local entries = redis.call('HMGET', scheduled, unpack(ids))
   redis.call('ZREM', schedule, unpack(ids))
   for n = #ids, 1, -1 do
-    if entries[n] and give_back(open(entries[n])) then
+    if entries[n] and give_back(open('', '', entries[n])) then
       redis.call('ZADD', schedule, now + 60000, ids[n])
     else
       redis.call('HDEL', scheduled, ids[n])

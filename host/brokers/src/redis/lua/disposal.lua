@@ -1,6 +1,6 @@
 -- Nothing, which acknowledges; or `R`, the moment in ms (0 for at once), the message; or `K`, the record,
 -- most records, and the message as it was first delivered, if that is not the one in hand.
-local deliveries, list, message = open(redis.call('HGET', hash, receipt))
+local deliveries, list, message = open(hash, receipt, entries[receipt])
 local failed
 if ARGV[first] == 'K' then
   if ARGV[first + 3] ~= '' then message = ARGV[first + 3] end

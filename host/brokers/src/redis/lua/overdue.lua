@@ -15,13 +15,13 @@ for _, session in ipairs(dead) do
     if receipts[n] == 'next' then table.remove(receipts, n) end
   end
   if #receipts == 0 then
-    redis.call('DEL', hash)
+    redis.call('DEL', hash, moves(hash))
     redis.call('ZREM', sessions, session)
   else
     table.sort(receipts, function(a, b) return tonumber(a) > tonumber(b) end)
     local found, room = { 0, session }, 8388608
     for n = 1, math.min(#receipts, 500) do
-      local _, _, message = open(redis.call('HGET', hash, receipts[n]))
+      local _, _, message = open(hash, receipts[n], redis.call('HGET', hash, receipts[n]))
       found[#found + 1], found[#found + 2] = receipts[n], message
       room = room - #message
       if room <= 0 then break end

@@ -7,9 +7,10 @@ redis.call('HDEL', hash, 'next')
 redis.call('HSET', hash, 'next', ARGV[3])
 local found = { next_due() }
 for number = tonumber(ARGV[2]), ARGV[3] - 1 do
-  local entry = redis.call('HGET', hash, string.format('%.0f', number))
+  local receipt = string.format('%d', number)
+  local entry = redis.call('HGET', hash, receipt)
   if entry then
-    local deliveries, list, message = open(entry)
+    local deliveries, list, message = open(hash, receipt, entry)
     for _, value in ipairs({ number, list, deliveries, message }) do
       found[#found + 1] = value
     end

@@ -5,11 +5,12 @@ local hash, returned = inflight(ARGV[1]), 0
 for at = 2, #ARGV, 2 do
   local entry = redis.call('HGET', hash, ARGV[at])
   if entry then
-    local deliveries, list = open(entry)
+    local deliveries, list, _, start = open(hash, ARGV[at], entry)
     redis.call('HDEL', hash, ARGV[at])
     if give_back(deliveries, list, ARGV[at + 1]) then
       redis.call('HSET', hash, ARGV[at], entry)
     else
+      if start then leave(hash, start, 1) end
       returned = returned + 1
     end
   end
