@@ -19,7 +19,7 @@ PLACES := $(or $(BROKER),redis sqlite)
 CHAOS := $(or $(BROKER),redis sqlite amqp)
 # What `make bench` puts the worker on: redis, sqlite or amqp.
 BROKER ?= redis
-export BROKER
+export BROKER SCENARIOS
 
 .PHONY: help
 help: ## List the commands.
@@ -62,8 +62,9 @@ check: ## Check format, lints, the house's rules, documentation and scripts.
 	@tests/tools/syntax
 
 .PHONY: bench
-bench: build ## Measure Lovage beside Celery prefork (BROKER=redis, sqlite or amqp).
+bench: build ## Measure Lovage beside Celery (BROKER=redis, sqlite or amqp; SCENARIOS=all or their names).
 	@tests/tools/setup server python
+	cargo build $(RELEASE) --workspace --example bare
 	@$(LOVAGE_PYTHON) tests/bench/bench.py
 
 .PHONY: bench-languages
