@@ -25,7 +25,7 @@ use lovage_core::ports::{
 use lovage_core::{TenantTable, Timestamp};
 use lovage_executors::Executors;
 use lovage_redis::Address;
-use lovage_sandbox::Compiler;
+use lovage_sandbox::{Compiler, EXECUTOR_SLOTS_MAX};
 use lovage_sqlite::{Database, Participant, Settings};
 use lovage_stores::redis::{Durability, RedisLedger, RedisLedgerOptions, RedisResults};
 use lovage_stores::sqlite::{LedgerRows, ResultRows, SqliteLedger, SqliteLedgerOptions};
@@ -103,7 +103,10 @@ pub(crate) async fn wire(
     options.processes = config.executors;
     let slots =
         config.operations.autoscale.map_or(config.slots, |(_, most)| most.max(config.slots));
-    options.slots = u32::try_from(slots.div_ceil(config.executors) + SPARE_SLOTS)?;
+    let share = slots.div_ceil(config.executors);
+    // A worker of as many slots as there can be has none to spare.
+    let with_spare = (share + SPARE_SLOTS).min(share.max(EXECUTOR_SLOTS_MAX as usize));
+    options.slots = u32::try_from(with_spare)?;
     options.memory_bytes_max = config.limits.memory_bytes;
     let executors = Executors::start(options, Arc::clone(&services) as _);
     let executors = Arc::new(executors.await.context("cannot start an executor")?);

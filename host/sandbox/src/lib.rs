@@ -39,4 +39,5 @@ mod trap;
 
 pub use cache::{CompileError, Compiled, Compiler};
 pub use compile::{ModuleKind, Refusal, compile_main};
+pub use places::EXECUTOR_SLOTS_MAX;
 pub use serve::{ServeError, serve};

@@ -23,7 +23,7 @@ use crate::shelf::{KEPT_MAX, Shelf};
 use crate::{ServeError, engine, imports};
 
 /// Attempts at once that an executor takes on. More do not fit into the maps a process may have.
-const SLOTS_MAX: u32 = 5_000;
+pub const EXECUTOR_SLOTS_MAX: u32 = 5_000;
 
 /// Attempts at once after which the pool has grown so much that it is renewed when it is idle.
 const BURST: usize = 64;
@@ -67,7 +67,10 @@ impl Places {
         queue: &Arc<Queue>,
         link: &Arc<Link>,
     ) -> wasmtime::Result<Self> {
-        wasmtime::ensure!((1..=SLOTS_MAX).contains(&slots), "1 to {SLOTS_MAX} slots are possible");
+        wasmtime::ensure!(
+            (1..=EXECUTOR_SLOTS_MAX).contains(&slots),
+            "1 to {EXECUTOR_SLOTS_MAX} slots are possible"
+        );
         let place = |index| {
             let slot = Slot::new(index, Arc::clone(queue));
             let waker = Waker::from(Arc::clone(&slot));

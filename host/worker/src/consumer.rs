@@ -80,10 +80,11 @@ impl Consumer<'_> {
             // There may be fewer slots than a moment ago; what was taken is handed on still.
             let slot = Slots::take(self.slots());
             let pipeline = Arc::clone(&self.pipeline);
-            self.jobs.spawn(async move {
+            // Boxed, because the runtime copies what it is given, first and last.
+            self.jobs.spawn(Box::pin(async move {
                 pipeline.live(delivery).await;
                 drop(slot);
-            });
+            }));
         }
         Ok(())
     }
@@ -110,11 +111,11 @@ impl Consumer<'_> {
         for delivery in deliveries {
             let slot = Slots::take(self.slots());
             let (pipeline, receipt) = (Arc::clone(&self.pipeline), delivery.receipt);
-            self.jobs.spawn(async move {
+            self.jobs.spawn(Box::pin(async move {
                 pipeline.live(delivery).await;
                 drop(slot);
                 pipeline.shares.ended(receipt);
-            });
+            }));
         }
         if is_rest {
             return tokio::select! {

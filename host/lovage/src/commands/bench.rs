@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Ticks of a second in which Linux tells processes' times.
-const TICKS_PER_S: u64 = 100;
+const TICKS_PER_S: f64 = 100.0;
 
 /// Measures and prints. Exits with 1 when a call did not succeed.
 ///
@@ -183,7 +183,7 @@ impl Worker {
         });
         #[expect(clippy::cast_precision_loss, reason = "a bench runs for minutes, not for ages")]
         let ticks = ticks.sum::<u64>() as f64;
-        ticks / TICKS_PER_S as f64
+        ticks / TICKS_PER_S
     }
 }
 

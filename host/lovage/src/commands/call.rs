@@ -101,10 +101,9 @@ async fn send(
 
 async fn wait(results: &dyn ResultBackend, id: &TaskId) -> anyhow::Result<String> {
     loop {
-        if let Some(document) = results.load(id).await.context("cannot read the result")? {
-            if is_over(&document) {
-                return Ok(document);
-            }
+        let document = results.load(id).await.context("cannot read the result")?;
+        if let Some(document) = document.filter(|document| is_over(document)) {
+            return Ok(document);
         }
         tokio::time::sleep(POLL).await;
     }
