@@ -148,6 +148,8 @@ def _page(many, found) -> str:
     lines = [
         f"{machine['cores']} cores of {machine['processor']}, Linux {machine['kernel']};"
         f" Celery {versions['celery']} on Python {versions['python']}; {versions['redis']}.",
+        f"When the last of these ended the machine's load was {machine['load']:.1f}, of which"
+        " these programs are 2 to 3.",
         "",
         "| calls | broker | Lovage, tasks/s | Celery prefork | times | CPU µs a task | Celery's | p50, ms | Celery's | p99, ms | Celery's |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -62,6 +62,7 @@ fn closing(delivery: Delivery) -> Option<Closing> {
         reply_to: None,
         correlation_id: None,
         extended: None,
+        tenant: None,
     };
     Some(Closing { results: vec![result], ..Closing::only(receipt, Disposal::Acknowledge) })
 }
