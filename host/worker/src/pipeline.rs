@@ -101,8 +101,7 @@ impl Pipeline {
     async fn conclude(&self, mut verdict: Verdict, usage: Usage, right: Option<Right>) {
         let mut closing = self.closing(&mut verdict);
         let ended = self.count(&verdict, &mut closing).await;
-        let whole = self.settler.is_one_step();
-        let write = right.map(|right| right.write(&verdict, &closing.disposal, whole));
+        let write = right.map(|it| it.write(&verdict, &closing.disposal, self.settler.is_one_step));
         self.counting.hold(&ended, self.settle(closing.recorded(write))).await;
         self.counting.end(ended).await;
         self.observe(&Event::Settled { verdict: &verdict, usage: &usage });

@@ -21,7 +21,8 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Settler {
     queue: mpsc::Sender<Waiting>,
-    is_one_step: bool,
+    /// Whether a closing is true as a whole or not at all.
+    pub(crate) is_one_step: bool,
 }
 
 #[derive(Debug)]
@@ -36,11 +37,6 @@ impl Settler {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let is_one_step = port.is_one_step();
         (Self { queue, is_one_step }, work(port, waiting))
-    }
-
-    /// Whether a closing is true as a whole or not at all.
-    pub(crate) fn is_one_step(&self) -> bool {
-        self.is_one_step
     }
 
     /// Makes a closing true. Transient errors are tried again for as long as the worker lives: the
