@@ -112,11 +112,11 @@ class Rabbit(queues.Redis):
         self._written_before += self.results() if self._counts_writes else 0
 
     def results(self) -> int:
-        """How many results there are; or, at once and exactly, how many were written, which is the same
+        """How many results there are; or, at once and exactly, how many were told, which is the same
         where each is written once."""
         if not self._counts_writes:
             return super().results()
-        written = self._results.info("commandstats").get("cmdstat_setex", {"calls": 0})["calls"]
+        written = self._results.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
         return written - self._written_before
 
     def clear(self):

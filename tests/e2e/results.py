@@ -26,7 +26,7 @@ def begun(app, queue):
     result = app.send_task("bench.sleep", [1_500], queue=queue)
     end = time.monotonic() + PATIENCE_S
     while result.state == "PENDING" and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(0.05)  # because a state that passes is told to nobody
     while_running = [result.state, sorted(result.info or {})]
     result.get(timeout=PATIENCE_S)
     return [*while_running, result.state]

@@ -63,6 +63,7 @@ fn closing(delivery: Delivery) -> Option<Closing> {
         correlation_id: None,
         extended: None,
         tenant: None,
+        life: None,
     };
     Some(Closing { results: vec![result], ..Closing::only(receipt, Disposal::Acknowledge) })
 }

@@ -2,7 +2,7 @@
 //!
 //! `tls/` was made by OpenSSL 3.0 for a hundred years: an authority, and a server of the name `safe.example`.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -18,11 +18,6 @@ use crate::Client;
 const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 const SERVER: &[u8] = include_bytes!("tls/server.pem");
 const KEY: &[u8] = include_bytes!("tls/server.key");
-
-/// Every name is this machine's.
-fn here(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
-}
 
 /// A server that answers each connection with what it was asked for first; its port.
 fn server() -> u16 {
@@ -56,6 +51,8 @@ fn server() -> u16 {
 async fn ask(host: &str, port: u16, authorities: Option<&[u8]>) -> Result<String, HttpError> {
     let networks = ["127.0.0.0/8".parse::<Network>().unwrap()].into_iter().collect();
     let client = Client::new(networks, authorities).unwrap();
+    // Every name is this machine's.
+    let here = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
     let client = Client { connector: client.connector.looking_up(here) };
     let request = request(&format!("https://{host}:{port}/rates")).unwrap();
     let answer = client.send(request).await?;

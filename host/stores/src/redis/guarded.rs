@@ -42,6 +42,7 @@ impl Guarded {
     async fn store_one(&self, link: &Link, record: &ResultRecord) -> Result<(), PortError> {
         let key = format!("{}{}", self.prefix, record.task_id);
         let document = self.format.document(record);
+        let life_s = record.life.map_or(self.life_s, |life| life.as_secs().max(1));
         for _ in 0..ROUNDS_MAX {
             let mut get = Cmd::new();
             get.arg("GET").arg(&key);
@@ -53,7 +54,7 @@ impl Guarded {
                 return Ok(());
             }
             let mut call = self.script.call();
-            call.bytes(key.as_bytes()).bytes(&document).bytes(&stored).number(self.life_s);
+            call.bytes(key.as_bytes()).bytes(&document).bytes(&stored).number(life_s);
             if let Value::Int(1) = link.call(&self.script, &call).await? {
                 return Ok(());
             }

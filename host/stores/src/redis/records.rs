@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use lovage_core::ports::{PortError, Records};
 use lovage_core::{Closing, Recorded};
-use lovage_redis::{Arguments, Call, Link, LinkOptions, Script, ScriptPart, Steps, Value};
+use lovage_redis::{Batch, Call, Link, LinkOptions, Script, ScriptPart, Steps, Value};
 
 use super::{
     CALL_BYTES, CALL_MAX, EACH, RedisLedger, RedisLedgerOptions, RedisResults, RedisResultsOptions,
@@ -55,18 +55,14 @@ impl RedisRecords {
 impl Records for RedisRecords {
     async fn record(&self, batch: &[Closing]) -> Vec<Result<Recorded, PortError>> {
         let mut answers = Vec::with_capacity(batch.len());
-        let mut arguments = Arguments::default();
+        let mut adding = Batch::default();
         let mut rest = batch.iter().peekable();
         while rest.peek().is_some() {
             let mut call = self.script.call();
             let (mut count, mut size) = (0, 0);
             while count < CALL_MAX && size < CALL_BYTES {
                 let Some(closing) = rest.next() else { break };
-                for part in &self.parts {
-                    part.encode(closing, &mut arguments);
-                    size += arguments.size();
-                    call.group(&arguments);
-                }
+                size += adding.add(&mut call, b"", &self.parts, closing);
                 count += 1;
             }
             answers.extend(self.record_some(&call, count).await);

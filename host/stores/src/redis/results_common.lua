@@ -10,7 +10,7 @@ local function is_success(stored)
   return status == 'SUCCESS'
 end
 
-local function set(key, document, ...)
-  if life then return redis.pcall('SET', key, document, 'EX', life, ...) end
+local function set(key, document, kept, ...)
+  if kept then return redis.pcall('SET', key, document, 'EX', kept, ...) end
   return redis.pcall('SET', key, document, ...)
 end

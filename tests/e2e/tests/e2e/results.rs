@@ -2,6 +2,7 @@
 
 use lovage_test_support::LovageCommand;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use crate::bed::{Place, QUEUE, python, together};
 
@@ -28,7 +29,11 @@ fn expected(begins: &str) -> Value {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes all");
+    }
+    text
 }
 
 /// Results in this serializer and compression, in the same Redis as the queue and apart.
