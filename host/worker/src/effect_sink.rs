@@ -1,9 +1,9 @@
 //! What the outside sees of guests, in a file that a test can count.
 //!
-//! Guests have neither files nor a network yet, so the receiver of a step's effect is played by the
-//! worker: it writes a line when the ledger has said that a step may run, before the guest hears of
-//! it. That is when an effect leaves at the latest, so that nothing which a guest could send is
-//! missed; a guest that dies between hearing and sending is counted as if it had sent.
+//! The receiver of a step's effect is played by the worker, so that nothing else has to run: it writes
+//! a line when the ledger has said that a step may run, before the guest hears of it. That is when an
+//! effect leaves at the latest, so that nothing which a guest could send is missed; a guest that dies
+//! between hearing and sending is counted as if it had sent.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -37,7 +37,8 @@ impl EffectSink {
         self.write(|| format!("effect {key} {task} {}\n", now().as_micros()));
     }
 
-    /// One write a line: lines of several processes never mix, and a kill leaves all of it or none.
+    /// One write a line: lines of several processes never mix. A kill leaves all of it or none, or, where
+    /// a page of the file ends, its beginning.
     fn write(&self, line: impl FnOnce() -> String) {
         if let Some(file) = &self.0 {
             let mut file: &File = file;

@@ -1,4 +1,4 @@
-//! The promises of a [`Broker`].
+//! The promises of a [`Broker`](lovage_core::ports::Broker).
 
 mod messages;
 mod queues;
