@@ -61,8 +61,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("entry", wat::parse_str("(module)").expect("a module"), "no-entry"),
         ("import", and("x", r#"(import "env" "launch" (func))"#), "import-not-granted"),
         (
-            "sockets",
-            wat::parse_str(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#)
+            "store",
+            wat::parse_str(r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)))"#)
                 .expect("a component"),
             "import-not-granted",
         ),
