@@ -65,7 +65,8 @@ fn phase() {
 
 #[test]
 fn a_version_is_pushed_tried_promoted_and_rolled_back_under_load() {
-    let server = Server::on_redis();
+    // Every call is looked up in the end, however long it takes.
+    let server = Server::on_redis_configured("[api]\nhistory = 100000\n");
     let acme = server.tenant("acme");
     let first = acme.push("story", &says(TASK, "v1")).ok();
     let stop = server.folder.path().join("stop");
