@@ -226,10 +226,6 @@ impl Source<'_> {
         outgoing.parent_id = Some(self.invocation.id.as_str());
         outgoing.group = group.as_deref();
         outgoing.group_index = number("group_index").map(whole);
-        // A task that takes this one's place has its id.
-        if *id == self.invocation.id {
-            outgoing.parent_id = self.invocation.parent_id.as_ref().map(TaskId::as_str);
-        }
         let nesting = signature.option(REPLACED).and_then(|nesting| nesting.as_str().parse().ok());
         outgoing.replaced_task_nesting = nesting.unwrap_or(0);
         outgoing.eta = signature.eta(self.now);

@@ -4,6 +4,7 @@
 //! that the tables know nothing of, moments are UTC without saying so. A success is final: no later
 //! state replaces it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,10 @@ ALTER TABLE celery_taskmeta
     ADD COLUMN IF NOT EXISTS args BYTEA, ADD COLUMN IF NOT EXISTS kwargs BYTEA,
     ADD COLUMN IF NOT EXISTS worker VARCHAR(155), ADD COLUMN IF NOT EXISTS retries INTEGER,
     ADD COLUMN IF NOT EXISTS queue VARCHAR(155), ADD COLUMN IF NOT EXISTS stamps BYTEA;
+CREATE TABLE IF NOT EXISTS lovage_result_until (
+    task_id VARCHAR(155) PRIMARY KEY, until BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ix_lovage_result_until ON lovage_result_until (until);
 COMMIT;
 ";
 
@@ -58,6 +63,23 @@ const STORE: &str = "INSERT INTO celery_taskmeta AS stored (id, task_id, status,
         kwargs = excluded.kwargs, worker = excluded.worker, retries = excluded.retries,
         queue = excluded.queue, stamps = coalesce(excluded.stamps, stored.stamps)
     WHERE stored.status IS DISTINCT FROM 'SUCCESS'";
+
+/// Notes until when results are kept that have a time of their own.
+const KEEP_UNTIL: &str = "INSERT INTO lovage_result_until (task_id, until)
+    SELECT * FROM unnest($1::text[], $2::bigint[])
+    ON CONFLICT (task_id) DO UPDATE SET until = excluded.until";
+
+/// Deletes some results whose own time is over; somebody else may be deleting others.
+const DELETE_OVER: &str = "WITH over AS (
+        DELETE FROM lovage_result_until WHERE task_id IN (
+            SELECT task_id FROM lovage_result_until WHERE until < $1
+            ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING task_id)
+    DELETE FROM celery_taskmeta WHERE task_id IN (SELECT task_id FROM over)";
+
+/// Results that are deleted when another one with a time of its own is stored: more than one, so that
+/// they become fewer.
+const OVER_MAX: i64 = 4;
 
 const LOAD: &str = "SELECT task_id, status, result,
         to_char(date_done, 'YYYY-MM-DD HH24:MI:SS.US'), traceback, children, name, args, kwargs,
@@ -115,6 +137,24 @@ impl PostgresResults {
         self.pool.get().await.map_err(|error| pool_error(what, error))
     }
 
+    /// Notes which of the results have a time of their own, and deletes some whose time is over.
+    async fn keep_until(&self, what: &str, batch: &[ResultRecord]) -> Result<(), PortError> {
+        let until: BTreeMap<_, _> = batch
+            .iter()
+            .filter_map(|it| Some((it.task_id.as_str(), it.at.after(it.life?).as_micros())))
+            .collect();
+        let Some(now) = batch.iter().map(|it| it.at).max().filter(|_| !until.is_empty()) else {
+            return Ok(());
+        };
+        let (ids, moments): (Vec<_>, Vec<_>) = until.into_iter().unzip();
+        let client = self.client(what).await?;
+        let refused = |error| port_error(what, error);
+        client.execute(KEEP_UNTIL, &[&ids, &moments]).await.map_err(refused)?;
+        let most = i64::try_from(ids.len()).unwrap_or(i64::MAX).saturating_mul(OVER_MAX);
+        client.execute(DELETE_OVER, &[&now.as_micros(), &most]).await.map_err(refused)?;
+        Ok(())
+    }
+
     /// One statement for each row, all on their way at once; answers in the same order.
     async fn store_rows(
         &self,
@@ -156,8 +196,11 @@ impl ResultBackend for PostgresResults {
         }
         let rows: Vec<_> = batch.iter().map(|it| TableRow::of(it, self.format)).collect();
         let what = "storing results";
-        let stored = self.store_rows(what, &rows).await;
-        stored.unwrap_or_else(|error| failed::each(what, &error, batch.len()))
+        let stored = async {
+            self.keep_until(what, batch).await?;
+            self.store_rows(what, &rows).await
+        };
+        stored.await.unwrap_or_else(|error| failed::each(what, &error, batch.len()))
     }
 
     async fn load(&self, task: &TaskId) -> Result<Option<String>, PortError> {
@@ -175,13 +218,19 @@ impl ResultBackend for PostgresResults {
     }
 
     async fn expire(&self, now: Timestamp) -> Result<(), PortError> {
-        let Some(expires) = self.expires else { return Ok(()) };
         let what = "deleting expired results";
         let refused = |error| port_error(what, error);
+        let client = self.client(what).await?;
+        for _ in 0..CLEAN_UPS_MAX {
+            let deleted = client.execute(DELETE_OVER, &[&now.as_micros(), &EXPIRED_MAX]).await;
+            if deleted.map_err(refused)? == 0 {
+                break;
+            }
+        }
+        let Some(expires) = self.expires else { return Ok(()) };
         let expires = i64::try_from(expires.as_micros()).unwrap_or(i64::MAX);
         #[expect(clippy::cast_precision_loss, reason = "a millisecond does not matter here")]
         let before = now.as_micros().saturating_sub(expires) as f64 / 1_000_000.0;
-        let client = self.client(what).await?;
         for table in ["celery_taskmeta", "celery_tasksetmeta"] {
             let delete = format!(
                 "DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
