@@ -1,7 +1,7 @@
 //! Against servers in threads of the test, and against names that stand for what they should not.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -127,6 +127,9 @@ fn server(answer: fn(&str, &mut TcpStream) -> io::Result<()>) -> SocketAddr {
                 }
                 // Whoever has heard enough hangs up.
                 let _ = answer(&String::from_utf8_lossy(&head), &mut stream);
+                // Hanging up with something unread would take the answer back.
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = io::copy(&mut stream, &mut io::sink());
             });
         }
     });

@@ -48,12 +48,15 @@ impl Sink {
     pub(crate) fn seen(&self) -> Seen {
         let mut seen = Seen { runs: 0, effects: HashMap::new() };
         for line in read(&self.path()).lines() {
-            match line.split(' ').collect::<Vec<_>>()[..] {
-                ["run", ..] => seen.runs += 1,
+            // Where a page of the file ends, a line may be there in part: it is being written, or its
+            // writer was killed, and the next one goes on behind it.
+            let whole = line.rfind("run ").max(line.rfind("effect ")).unwrap_or_default();
+            match line[whole..].split(' ').collect::<Vec<_>>()[..] {
+                ["run", _, _, _] => seen.runs += 1,
                 ["effect", key, call, _] => {
                     seen.effects.entry(call.into()).or_default().push(key.into());
                 }
-                _ => panic!("a strange line in a sink: {line}"),
+                _ => {}
             }
         }
         seen

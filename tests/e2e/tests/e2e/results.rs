@@ -53,7 +53,7 @@ fn in_form(serializer: &str, compression: &str, begins: &[u8]) {
 
 #[test]
 fn results_are_read_in_json() {
-    in_form("json", "", b"{\"status\": \"SUCCESS\"");
+    in_form("json", "", b"{\"status\": \"SUCCESS");
 }
 
 #[test]

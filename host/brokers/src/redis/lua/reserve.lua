@@ -44,7 +44,8 @@ local function first_with_any(from, to)
 end
 
 local due, first = next_due()
-local alone = 6 + tonumber(ARGV[6]) == #ARGV
+-- Without a share only what is due is put on its queue.
+local alone = ARGV[6] and 6 + tonumber(ARGV[6]) == #ARGV
 if alone and most > 0 and not counted and redis.REDIS_VERSION_NUM then
   local index, length = first_with_any(7, #ARGV)
   if not index then return { due, first } end
