@@ -14,8 +14,8 @@ pub use messages::{
 };
 use messages::{close_all, contains, head_of, json, release, send};
 pub use queues::{
-    only_what_is_asked_for_ends_a_watch, queues_may_be_joined_and_left, queues_take_turns,
-    shares_are_served_in_order_and_no_further,
+    a_demand_without_shares_takes_nothing, only_what_is_asked_for_ends_a_watch,
+    queues_may_be_joined_and_left, queues_take_turns, shares_are_served_in_order_and_no_further,
 };
 
 use crate::{BrokerRig, LONG_LEASE, PATIENCE, Priorities, SHORT_LEASE};

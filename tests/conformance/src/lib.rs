@@ -149,6 +149,7 @@ macro_rules! broker_suite {
             queues_take_turns,
             shares_are_served_in_order_and_no_further,
             only_what_is_asked_for_ends_a_watch,
+            a_demand_without_shares_takes_nothing,
             queues_may_be_joined_and_left,
             priorities_come_first,
             what_is_acknowledged_is_gone,

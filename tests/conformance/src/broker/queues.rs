@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lovage_core::ports::{Broker, Demand, Share};
 use lovage_core::{Delivery, QueueSource};
 
-use super::messages::{envelope, names, receive_exactly};
+use super::messages::{envelope, names, now, publication, receive_exactly, swept};
 use super::{MOMENT, QUEUE};
 use crate::{BrokerRig, LONG_LEASE};
 
@@ -77,6 +77,21 @@ pub async fn only_what_is_asked_for_ends_a_watch(rig: &impl BrokerRig) {
     let (got, sent) = tokio::join!(got, sent);
     assert_eq!(names(&got), ["quiet"]);
     assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+}
+
+/// Whoever has no room for anybody takes nothing, and stands in no message's way whose time has come.
+pub async fn a_demand_without_shares_takes_nothing(rig: &impl BrokerRig) {
+    let session = rig.session(&[QUEUE], LONG_LEASE).await;
+    rig.connected(&*session, &[QUEUE]).await;
+    let due = now().after(MOMENT * 10);
+    session.publish(&[publication(1, Some(due))]).await.expect("published");
+    let shares = [Share { queues: [QUEUE.into()].into(), most: 1 }];
+    let demand = |shares| Demand { shares, most: 1, bytes: 1 << 20 };
+    assert!(session.take(&demand(&shares)).await.expect("taken").is_empty());
+    // Sleeps because it is about what is due by then.
+    tokio::time::sleep(MOMENT * 11).await;
+    assert!(session.take(&demand(&[])).await.expect("taken").is_empty());
+    assert_eq!(swept(&*session, 1).await.len(), 1);
 }
 
 /// Which queues are taken from can be changed, and both ways to take follow.
