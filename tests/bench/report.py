@@ -174,9 +174,10 @@ def _page(many, found) -> str:
                 f" | {median['worker_cpu_us']:,.1f} | {median['broker_cpu_us']:,.1f}"
                 f" | {median['pss_mib']:,.0f} |"
             )
-    lines += ["", "| besides | who | figures |", "|---|---|---|"]
-    for each in found:
-        for name, median in each["medians"].items() if each["scenario"] in _SINGLE else ():
+    singles = [each for each in found if each["scenario"] in _SINGLE]
+    lines += ["", "| besides | who | figures |", "|---|---|---|"] if singles else []
+    for each in singles:
+        for name, median in each["medians"].items():
             figures = ", ".join(f"{key} {value:,.2f}" for key, value in median.items())
             lines.append(f"| {each['calls_are']} | {name} | {figures} |")
     images = ["throughput.svg", "round-trips.svg"]
